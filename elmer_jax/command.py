@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands have in common: flags, one-line errors, exit status.
+
+Every command is a function `main(config, workdir)` handed to `run`.
+"""
+
+import difflib
+import logging as python_logging
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import ml_collections
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from elmer_jax.errors import UserError
+
+Main = Callable[[ml_collections.ConfigDict, str], None]
+
+
+def define_run_flags() -> None:
+  """Defines `--config` and `--workdir`, the flags of everything that is a run."""
+  config_flags.DEFINE_config_file(
+    "config", None, "Path of a configuration file, such as configs/quickstart.py."
+  )
+  flags.DEFINE_string("workdir", None, "Folder of the run; made if it is missing.")
+
+
+def run(main: Main) -> None:
+  """Parses `--config` and `--workdir`, calls `main` and ends the process."""
+
+  def with_flags() -> None:
+    for name in ("config", "workdir"):
+      if not flags.FLAGS[name].value:
+        raise UserError(f"--{name} is missing: see README.md for the commands")
+    main(flags.FLAGS.config, flags.FLAGS.workdir)
+
+  define_run_flags()
+  run_flags(with_flags)
+
+
+def run_flags(main: Callable[[], None]) -> None:
+  """Runs a command whose flags are already defined; a `UserError` is one line."""
+
+  def guarded(argv: list[str]) -> None:
+    if len(argv) > 1:
+      _fail(f"what is {argv[1]!r}? Every argument is a flag: --name=value")
+    _set_up_log()
+    try:
+      main()
+    except UserError as error:
+      _fail(str(error))
+    except BrokenPipeError:
+      # The reader of our output has gone (`| head`): nothing is left to say.
+      sys.stderr.close()
+      sys.exit(0)
+
+  app.run(guarded, flags_parser=_parse)
+
+
+def _parse(argv: list[str]) -> list[str]:
+  try:
+    return flags.FLAGS(argv)
+  except flags.UnrecognizedFlagError as error:
+    _fail(str(error) + _nearest_flag(error.flagname))
+  except flags.Error as error:
+    _fail(str(error))
+  except (AttributeError, KeyError, TypeError, ValueError, OSError, UserError) as error:
+    _fail(f"--config: {_first_line(error)}")
+
+
+def _nearest_flag(name: str) -> str:
+  if not name.startswith("config.") or "config" not in flags.FLAGS:
+    return ""
+  names = [f"config.{key}" for key in flat_keys(flags.FLAGS["config"].value)]
+  near = difflib.get_close_matches(name, names, n=1, cutoff=0)
+  return f" Did you mean --{near[0]}?" if near else ""
+
+
+def flat_keys(config: ml_collections.ConfigDict | None) -> dict[str, object]:
+  """Returns {"data.batch_size": 16, ...}, the leaves of a configuration."""
+  flat = {}
+  for key, value in (config or {}).items():
+    if isinstance(value, ml_collections.ConfigDict):
+      flat |= {f"{key}.{inner}": leaf for inner, leaf in flat_keys(value).items()}
+    else:
+      flat[key] = value
+  return flat
+
+
+def _set_up_log() -> None:
+  """Sends this package's own notes, and the errors of others, to standard error."""
+  logging.use_absl_handler()
+  logging.set_verbosity(logging.INFO)
+  handler = logging.get_absl_handler()
+  handler.setFormatter(
+    python_logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
+  )
+  home = str(Path(__file__).parent)
+  # Orbax alone writes a dozen lines for each checkpoint.
+  handler.addFilter(
+    lambda record: record.pathname.startswith(home)
+    or record.levelno >= python_logging.ERROR
+  )
+
+
+def _first_line(error: BaseException) -> str:
+  text = re.sub(r"\s+", " ", str(error.args[0] if error.args else error)).strip()
+  return text or type(error).__name__
+
+
+def _fail(line: str) -> None:
+  print(f"error: {line}", file=sys.stderr)
+  sys.exit(2)

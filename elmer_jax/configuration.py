@@ -1,0 +1,149 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every key of a configuration, with its meaning, in one place.
+
+A file in `configs/` calls `default()` and changes what differs. The command line
+overrides single keys: `--config.data.batch_size=32`.
+"""
+
+import dataclasses
+
+import ml_collections
+
+from elmer_jax.errors import UserError
+from elmer_jax.model.config import ModelConfig
+
+
+def default() -> ml_collections.ConfigDict:
+  """Returns the configuration that all others start from."""
+  config = ml_collections.ConfigDict()
+  config.seed = 0
+  # Weights to start from: the folder of another run or of one of its checkpoints.
+  # Empty: random. A run's own workdir is resumed whole, by itself.
+  config.init_from = ""
+  config.data = _data()
+  config.model = _model()
+  config.objective = _objective()
+  config.optimizer = _optimizer()
+  config.train = _train()
+  config.checkpoint = _checkpoint()
+  config.mesh = _mesh()
+  return config
+
+
+def _data() -> ml_collections.ConfigDict:
+  data = ml_collections.ConfigDict()
+  data.task = "pydocs_pretrain"  # a task or mixture of the seqio registries
+  data.files = ""  # own text for the task: 'a.txt,b/*.jsonl.zst'
+  data.vocabulary = ""  # folder with vocab.json and merges.txt; empty: train one
+  data.vocabulary_size = 4096  # of a vocabulary that is trained
+  data.cache = ""  # folder of the prepared ids; empty: WORKDIR/cache
+  data.source_length = 512  # tokens, BOS and EOS included
+  data.target_length = 512  # tokens, EOS included
+  data.batch_size = 32  # sequences an update, over all processes
+  data.processes = 1  # that prepare the cache, side by side
+  return data
+
+
+def _model() -> ml_collections.ConfigDict:
+  fields = dataclasses.asdict(ModelConfig())
+  # The vocabulary's size is known once it is loaded, the projection goes with the
+  # objective.
+  del fields["vocabulary_size"], fields["soft_exit"]
+  return ml_collections.ConfigDict(fields)
+
+
+def _objective() -> ml_collections.ConfigDict:
+  objective = ml_collections.ConfigDict()
+  objective.name = "lplm"  # "lplm", "soft_exit" or "last_layer"
+  # Soft exit only: how often the gold token stands in for the prediction, and whether
+  # to do so in the published form, which leaks it.
+  objective.gold_mixing = 0.3
+  objective.published_mixing = False
+  return objective
+
+
+def _optimizer() -> ml_collections.ConfigDict:
+  optimizer = ml_collections.ConfigDict()
+  optimizer.learning_rate = 1e-3  # the peak
+  optimizer.schedule = "cosine"  # "cosine", "inverse_sqrt" or "constant"
+  optimizer.warmup_steps = 100
+  optimizer.final_fraction = 0.1  # of the peak, where a cosine ends
+  optimizer.b1 = 0.9
+  optimizer.b2 = 0.98
+  optimizer.eps = 1e-8
+  optimizer.weight_decay = 0.01  # on matrices only
+  optimizer.clip_norm = 1.0  # global norm, once an update; 0: no clipping
+  return optimizer
+
+
+def _train() -> ml_collections.ConfigDict:
+  train = ml_collections.ConfigDict()
+  train.steps = 1000  # updates
+  train.accumulation = 1  # micro-batches an update
+  train.log_every = 50  # updates
+  train.eval_every = 500  # updates
+  train.eval_batches = 8  # batches of the validation split, always the same ones
+  return train
+
+
+def _checkpoint() -> ml_collections.ConfigDict:
+  checkpoint = ml_collections.ConfigDict()
+  checkpoint.every = 500  # updates; the last update is always saved
+  checkpoint.keep = 2  # newest ones
+  return checkpoint
+
+
+def _mesh() -> ml_collections.ConfigDict:
+  mesh = ml_collections.ConfigDict()
+  mesh.data = -1  # -1: all devices that are left
+  mesh.fsdp = 1
+  mesh.tensor = 1
+  return mesh
+
+
+# Keys that may change between the starts of one run: where it runs, how often it
+# speaks and how far it goes. All others define what the run computes.
+MAY_CHANGE = (
+  "mesh.",
+  "checkpoint.",
+  "train.steps",
+  "train.log_every",
+  "train.eval_every",
+  "data.cache",
+  "data.processes",
+)
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+  """Raises `UserError` for values that no part of the run could use."""
+  longest = max(config.data.source_length, config.data.target_length)
+  if longest > config.model.positions:
+    raise UserError(
+      f"data.source_length {config.data.source_length} and data.target_length "
+      f"{config.data.target_length} must fit the position table: raise "
+      f"model.positions ({config.model.positions}) or shorten them"
+    )
+  if min(config.data.source_length, config.data.target_length) < 4:
+    raise UserError("data.source_length and data.target_length must be at least 4")
+  for key in ("data.batch_size", "train.steps", "train.accumulation"):
+    section, name = key.split(".")
+    if config[section][name] < 1:
+      raise UserError(f"{key} must be at least 1; it is {config[section][name]}")
+  if config.data.batch_size % config.train.accumulation:
+    raise UserError(
+      f"train.accumulation {config.train.accumulation} must divide "
+      f"data.batch_size {config.data.batch_size}"
+    )
+
+
+def model_config(
+  config: ml_collections.ConfigDict, vocabulary_size: int
+) -> ModelConfig:
+  """Returns the model's sizes for a vocabulary of `vocabulary_size` ids."""
+  sizes = config.model.to_dict()
+  return ModelConfig(
+    vocabulary_size=vocabulary_size,
+    soft_exit=config.objective.name == "soft_exit",
+    **sizes,
+  )

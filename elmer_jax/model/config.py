@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""The sizes and options of a model."""
+
+import dataclasses
+
+from elmer_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """Sizes of the encoder-decoder; the defaults are the published base model.
+
+  `vocabulary_size` is the true size. Tables are padded to a multiple of
+  `vocabulary_multiple`, so that every tensor axis divides them, and the padding is
+  never predicted. MASK is the last true id, as in BART.
+  """
+
+  vocabulary_size: int = 50265
+  vocabulary_multiple: int = 128
+  encoder_layers: int = 6
+  decoder_layers: int = 6
+  d_model: int = 768
+  encoder_heads: int = 12
+  decoder_heads: int = 12
+  encoder_feed_forward: int = 3072
+  decoder_feed_forward: int = 3072
+  positions: int = 1024  # rows of the position tables that a text can use
+  dropout: float = 0.1
+  norm: str = "post"  # "post" as BART, or "pre": trains at higher learning rates
+  scale_embedding: bool = False  # token embeddings times sqrt(d_model)
+  soft_exit: bool = False  # has the projection of soft exit
+  dtype: str = "float32"  # of the computation; parameters are float32 always
+  remat: str = "none"  # "none", or "layer": recompute each layer in the backward pass
+  head_chunk: int = 8192  # vocabulary rows whose logits exist at one time
+
+  def __post_init__(self):
+    _require(self.norm in ("post", "pre"), "model.norm is 'post' or 'pre'", self.norm)
+    _require(
+      self.dtype in ("float32", "bfloat16"),
+      "model.dtype is 'float32' or 'bfloat16'",
+      self.dtype,
+    )
+    _require(
+      self.remat in ("none", "layer"), "model.remat is 'none' or 'layer'", self.remat
+    )
+    for side in ("encoder", "decoder"):
+      heads = getattr(self, f"{side}_heads")
+      _require(
+        heads > 0 and self.d_model % heads == 0,
+        f"model.{side}_heads must divide model.d_model ({self.d_model})",
+        heads,
+      )
+    for name in ("encoder_layers", "decoder_layers", "positions", "head_chunk"):
+      _require(
+        getattr(self, name) > 0, f"model.{name} must be positive", getattr(self, name)
+      )
+    _require(0 <= self.dropout < 1, "model.dropout lies in [0, 1)", self.dropout)
+
+  @property
+  def mask_id(self) -> int:
+    return self.vocabulary_size - 1
+
+  @property
+  def padded_vocabulary_size(self) -> int:
+    multiple = self.vocabulary_multiple
+    return -(-self.vocabulary_size // multiple) * multiple
+
+
+def _require(holds: bool, rule: str, found: object) -> None:
+  if not holds:
+    raise UserError(f"{rule}; it is {found!r}")

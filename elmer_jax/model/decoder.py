@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""The bidirectional decoder, with a place to act after every layer.
+
+What happens between two layers is what tells the objectives apart (copies of exited
+states, the soft-exit projection, a loss at every off-ramp), so the caller hands it in
+as a function and the stack stays one scan.
+"""
+
+from collections.abc import Callable
+
+import jax
+from flax import nnx
+
+from elmer_jax.model import layers
+from elmer_jax.model.config import ModelConfig
+from elmer_jax.model.embedding import InputEmbedding
+from elmer_jax.model.stack import scan_layers, stack
+
+# (layer index, its output [B, T, D], carry) → (input of the next layer [B, T, D],
+# carry, output of any shape, stacked over layers)
+AfterLayer = Callable[[jax.Array, jax.Array, object], tuple[jax.Array, object, object]]
+
+
+def pass_on(index: jax.Array, hidden_BxTxD: jax.Array, carry: object):
+  """Hands a layer's output to the next layer: the plain decoder."""
+  del index
+  return hidden_BxTxD, carry, None
+
+
+class DecoderLayer(nnx.Module):
+  """Self-attention over all target positions, cross-attention, feed-forward."""
+
+  def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+    self.attention = layers.Attention(config, config.decoder_heads, rngs)
+    self.attention_join = layers.Residual(config, rngs)
+    self.cross_attention = layers.Attention(config, config.decoder_heads, rngs)
+    self.cross_attention_join = layers.Residual(config, rngs)
+    self.feed_forward = layers.FeedForward(config, config.decoder_feed_forward, rngs)
+    self.feed_forward_join = layers.Residual(config, rngs)
+
+  def __call__(
+    self,
+    hidden_BxTxD: jax.Array,
+    encoded_BxSxD: jax.Array,
+    source_mask_BxS: jax.Array | None,
+    target_mask_BxT: jax.Array | None,
+    keys_B: jax.Array | None,
+  ) -> jax.Array:
+    """Returns [B, T, D]."""
+    hidden_BxTxD = self.attention_join(
+      hidden_BxTxD,
+      lambda x_BxTxD: self.attention(x_BxTxD, x_BxTxD, target_mask_BxT),
+      layers.fold_in(keys_B, 0),
+    )
+    hidden_BxTxD = self.cross_attention_join(
+      hidden_BxTxD,
+      lambda x_BxTxD: self.cross_attention(x_BxTxD, encoded_BxSxD, source_mask_BxS),
+      layers.fold_in(keys_B, 1),
+    )
+    return self.feed_forward_join(
+      hidden_BxTxD, self.feed_forward, layers.fold_in(keys_B, 2)
+    )
+
+
+class Decoder(nnx.Module):
+  """Embedding and a scanned stack of layers, each of which ends at an off-ramp."""
+
+  def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+    self.config = config
+    self.embedding = InputEmbedding(config, rngs)
+    self.layers = stack(
+      lambda rngs: DecoderLayer(config, rngs), config.decoder_layers, rngs
+    )
+    if config.norm == "pre":
+      self.norm = layers.layer_norm(config, rngs)
+
+  def __call__(
+    self,
+    tokens_VxD: jax.Array,
+    ids_BxT: jax.Array,
+    encoded_BxSxD: jax.Array,
+    source_mask_BxS: jax.Array | None,
+    target_mask_BxT: jax.Array | None = None,
+    keys_B: jax.Array | None = None,
+    after_layer: AfterLayer = pass_on,
+    carry: object = None,
+  ) -> tuple[jax.Array, object, object]:
+    """Runs all layers, with `after_layer` behind each of them.
+
+    Returns:
+      What `after_layer` handed on after the last layer [B, T, D], the last carry, and
+      the outputs stacked [L, ...].
+    """
+    hidden_BxTxD = self.embedding(tokens_VxD, ids_BxT, layers.fold_in(keys_B, 0))
+
+    def step(layer, index, state):
+      hidden_BxTxD, carry = state
+      hidden_BxTxD = layer(
+        hidden_BxTxD,
+        encoded_BxSxD,
+        source_mask_BxS,
+        target_mask_BxT,
+        layers.fold_in(keys_B, index + 1),
+      )
+      hidden_BxTxD, carry, output = after_layer(index, hidden_BxTxD, carry)
+      return (hidden_BxTxD, carry), output
+
+    (hidden_BxTxD, carry), outputs = scan_layers(
+      self.layers, step, (hidden_BxTxD, carry), self.config.decoder_layers, self.config
+    )
+    return hidden_BxTxD, carry, outputs
+
+  def off_ramp(self, hidden_BxTxD: jax.Array) -> jax.Array:
+    """Returns a layer's output as the head reads it [B, T, D]: normed if pre-norm."""
+    return self.norm(hidden_BxTxD) if self.config.norm == "pre" else hidden_BxTxD

@@ -1,0 +1,36 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Token and position embeddings of one side of the model."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from elmer_jax.model import layers
+from elmer_jax.model.config import ModelConfig
+
+POSITION_OFFSET = 2  # BART's tables keep two unused rows before position 0
+
+
+class InputEmbedding(nnx.Module):
+  """`norm(scale · token + position)`, with dropout; the token table is shared."""
+
+  def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+    self.config = config
+    rows = config.positions + POSITION_OFFSET
+    self.positions = layers.table(rows, config.d_model, ("positions", "embed"), rngs)
+    self.norm = layers.layer_norm(config, rngs)
+
+  def __call__(
+    self, tokens_VxD: jax.Array, ids_BxT: jax.Array, keys_B: jax.Array | None
+  ) -> jax.Array:
+    """Returns [B, T, D]; positions count from 0 in every row, padded or not."""
+    dtype = jnp.dtype(self.config.dtype)
+    hidden_BxTxD = tokens_VxD[ids_BxT].astype(dtype)
+    if self.config.scale_embedding:
+      hidden_BxTxD *= self.config.d_model**0.5
+    length = ids_BxT.shape[1]
+    positions_1xTxD = self.positions[None, POSITION_OFFSET : POSITION_OFFSET + length]
+    positions_BxTxD = jnp.broadcast_to(positions_1xTxD, hidden_BxTxD.shape)
+    hidden_BxTxD = self.norm(hidden_BxTxD + positions_BxTxD.astype(dtype))
+    return layers.dropout(hidden_BxTxD, keys_B, self.config.dropout)

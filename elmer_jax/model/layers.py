@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of a layer: projections, norms, attention, feed-forward, dropout."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from elmer_jax.model.config import ModelConfig
+
+INIT_STDDEV = 0.02  # of every matrix and table, as BART
+NORM_EPSILON = 1e-5
+
+
+def linear(
+  config: ModelConfig, sizes: tuple[int, int], axes: tuple[str, str], rngs: nnx.Rngs
+) -> nnx.Linear:
+  """Returns a projection [..., in] → [..., out] with logical axis names on it."""
+  return nnx.Linear(
+    *sizes,
+    dtype=jnp.dtype(config.dtype),
+    kernel_init=nnx.with_metadata(nnx.initializers.normal(INIT_STDDEV), axes=axes),
+    bias_init=nnx.with_metadata(nnx.initializers.zeros_init(), axes=axes[1:]),
+    rngs=rngs,
+  )
+
+
+def layer_norm(config: ModelConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
+  """Returns a layer norm over the model width, computed in float32."""
+  return nnx.LayerNorm(
+    config.d_model,
+    epsilon=NORM_EPSILON,
+    dtype=jnp.dtype(config.dtype),
+    scale_init=nnx.with_metadata(nnx.initializers.ones_init(), axes=("norm",)),
+    bias_init=nnx.with_metadata(nnx.initializers.zeros_init(), axes=("norm",)),
+    rngs=rngs,
+  )
+
+
+def table(rows: int, width: int, axes: tuple[str, str], rngs: nnx.Rngs) -> nnx.Param:
+  """Returns a float32 table [rows, width] of embeddings."""
+  init = nnx.initializers.normal(INIT_STDDEV)
+  return nnx.Param(init(rngs.params(), (rows, width), jnp.float32), axes=axes)
+
+
+def fold_in(keys_B: jax.Array | None, number: int | jax.Array) -> jax.Array | None:
+  """Derives one key a row from `keys_B` and an integer; None stays None."""
+  if keys_B is None:
+    return None
+  return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys_B, number)
+
+
+def dropout(x_BxTxD: jax.Array, keys_B: jax.Array | None, rate: float) -> jax.Array:
+  """Zeroes a share `rate` of the entries and scales the others up.
+
+  Every row draws from its own key, so the mask of a row does not depend on how the
+  batch is split over devices, micro-batches or processes. Without keys: identity.
+  """
+  if keys_B is None or rate == 0:
+    return x_BxTxD
+  keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x_BxTxD.shape[1:]))(
+    keys_B
+  )
+  return jnp.where(keep, x_BxTxD / (1 - rate), jnp.zeros((), x_BxTxD.dtype))
+
+
+class Attention(nnx.Module):
+  """Multi-head attention with a bias on each of its four projections, as BART."""
+
+  def __init__(self, config: ModelConfig, heads: int, rngs: nnx.Rngs):
+    square = (config.d_model, config.d_model)
+    self.heads = heads
+    self.query = linear(config, square, ("embed", "heads"), rngs)
+    self.key = linear(config, square, ("embed", "heads"), rngs)
+    self.value = linear(config, square, ("embed", "heads"), rngs)
+    self.out = linear(config, square, ("heads", "embed"), rngs)
+
+  def __call__(
+    self,
+    queries_BxTxD: jax.Array,
+    memory_BxSxD: jax.Array,
+    memory_mask_BxS: jax.Array | None,
+  ) -> jax.Array:
+    """Returns [B, T, D]: each query position's mixture of the memory's values."""
+    mask = None if memory_mask_BxS is None else memory_mask_BxS[:, None, None, :]
+    mixed_BxTxHxK = jax.nn.dot_product_attention(
+      self._split(self.query(queries_BxTxD)),
+      self._split(self.key(memory_BxSxD)),
+      self._split(self.value(memory_BxSxD)),
+      mask=mask,
+    )
+    return self.out(mixed_BxTxHxK.reshape(queries_BxTxD.shape))
+
+  def _split(self, x_BxTxD: jax.Array) -> jax.Array:
+    return x_BxTxD.reshape(*x_BxTxD.shape[:2], self.heads, -1)
+
+
+class FeedForward(nnx.Module):
+  """Two projections around an exact (erf) GELU."""
+
+  def __init__(self, config: ModelConfig, width: int, rngs: nnx.Rngs):
+    self.widen = linear(config, (config.d_model, width), ("embed", "mlp"), rngs)
+    self.narrow = linear(config, (width, config.d_model), ("mlp", "embed"), rngs)
+
+  def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
+    """Returns [B, T, D]."""
+    return self.narrow(jax.nn.gelu(self.widen(x_BxTxD), approximate=False))
+
+
+class Residual(nnx.Module):
+  """Joins a branch to the stream: `norm(x + f(x))`, or `x + f(norm(x))`."""
+
+  def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+    self.pre = config.norm == "pre"
+    self.rate = config.dropout
+    self.norm = layer_norm(config, rngs)
+
+  def __call__(self, x_BxTxD: jax.Array, branch, keys_B: jax.Array | None) -> jax.Array:
+    """Returns [B, T, D]; `branch` maps [B, T, D] to [B, T, D]."""
+    if self.pre:
+      return x_BxTxD + dropout(branch(self.norm(x_BxTxD)), keys_B, self.rate)
+    return self.norm(x_BxTxD + dropout(branch(x_BxTxD), keys_B, self.rate))

@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Layers of one kind, stacked along a leading axis and run by one scan.
+
+The program of a scan does not grow with the number of layers; unrolled, 24+24 layers
+compile 15 times slower.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from elmer_jax.model.config import ModelConfig
+
+
+def stack(
+  make_layer: Callable[[nnx.Rngs], nnx.Module], count: int, rngs: nnx.Rngs
+) -> nnx.Module:
+  """Returns `count` layers as one module whose parameters are [count, ...]."""
+  return nnx.split_rngs(splits=count)(nnx.vmap(make_layer))(rngs)
+
+
+def scan_layers(
+  layers: nnx.Module,
+  step: Callable,
+  carry,
+  count: int,
+  config: ModelConfig,
+):
+  """Runs `carry, output = step(layer, layer_index, carry)` from the lowest layer up.
+
+  Returns:
+    The last carry and the outputs, stacked [count, ...].
+  """
+  graph, state = nnx.split(layers)
+
+  def body(carry, inputs):
+    layer_state, index = inputs
+    return step(nnx.merge(graph, layer_state), index, carry)
+
+  if config.remat == "layer":
+    body = jax.checkpoint(body, prevent_cse=False)
+  return jax.lax.scan(body, carry, (state, jnp.arange(count)))
