@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Objectives: from decoder states to a loss and its metrics.
+
+lplm        pre-training: every token at a layer of its own
+soft_exit   fine-tuning: every layer hands its guess upward
+last_layer  fine-tuning: plain NAR, one loss at the top
+"""
+
+import ml_collections
+
+from elmer_jax.errors import UserError
+from elmer_jax.objectives import last_layer, lplm, soft_exit
+from elmer_jax.objectives.objective import Objective
+
+NAMES = ("lplm", "soft_exit", "last_layer")
+
+
+def get(config: ml_collections.ConfigDict) -> Objective:
+  """Returns the objective that `config.objective` describes."""
+  match config.objective.name:
+    case "lplm":
+      return lplm.make()
+    case "soft_exit":
+      return soft_exit.make(config.objective)
+    case "last_layer":
+      return last_layer.make()
+    case unknown:
+      raise UserError(f"objective.name is one of {', '.join(NAMES)}; not {unknown!r}")

@@ -1,0 +1,152 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""The one place where logits of a batch exist, a chunk of the vocabulary at a time.
+
+A full [tokens, vocabulary] array of logits is the largest array of a step by far
+(256 × 512 tokens at base size: 24.5 GiB in float32). Here a scan walks over chunks of
+the vocabulary and keeps a running maximum and log-sum-exp per token; the backward
+pass computes each chunk's logits again.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from elmer_jax.model.elmer import Head
+
+
+class HeadOutput(NamedTuple):
+  """What the head says at each position; only `nll` carries a gradient."""
+
+  nll: jax.Array  # [...] float32, -log p(target) in nats
+  prediction: jax.Array  # [...] int32, the most likely id (the lowest among equals)
+  log_probability: jax.Array  # [...] float32, of the prediction, in nats
+  entropy: jax.Array  # [...] float32, in nats
+
+
+def linear_cross_entropy(
+  states: jax.Array, head: Head, targets: jax.Array, chunk: int
+) -> HeadOutput:
+  """Applies the head to states and compares with targets.
+
+  Args:
+    states: [..., D] in any float dtype; products are summed in float32.
+    head: the table [V, D] and bias [V].
+    targets: [...] int32 ids.
+    chunk: at most so many rows of the table are multiplied at a time.
+
+  Returns:
+    Arrays shaped as `targets`. The log-sum-exp over chunks is the online softmax of
+    Milakov and Gimelshein, 2018 (arXiv 1805.02867).
+  """
+  shape = targets.shape
+  output = _per_token(
+    states.reshape(-1, states.shape[-1]), head, targets.reshape(-1), chunk
+  )
+  return HeadOutput(*(array.reshape(shape) for array in output))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _per_token(states_NxD, head: Head, targets_N, chunk: int) -> HeadOutput:
+  output, _ = _forward(states_NxD, head, targets_N, chunk)
+  return output
+
+
+def _forward(states_NxD, head: Head, targets_N, chunk: int):
+  tables, biases, shifts = _chunks(head, chunk)
+  count = tables.shape[0]
+  tokens = states_NxD.shape[0]
+
+  def body(running, inputs):
+    best_N, best_id_N, sum_N, weighted_N, target_N = running
+    index, table_CxD, bias_C, shift_C = inputs
+    logits_NxC = _logits(states_NxD, table_CxD, bias_C)
+    scores_NxC = logits_NxC + shift_C[None]
+    local_N = jnp.argmax(scores_NxC, axis=-1).astype(jnp.int32)
+    top_N = jnp.max(scores_NxC, axis=-1)
+    id_N = local_N * count + index
+    wins_N = (top_N > best_N) | ((top_N == best_N) & (id_N < best_id_N))
+    new_best_N = jnp.maximum(best_N, top_N)
+    shrink_N = jnp.exp(best_N - new_best_N)
+    weights_NxC = jnp.exp(logits_NxC - new_best_N[:, None])
+    own_N = jnp.take_along_axis(logits_NxC, (targets_N // count)[:, None], axis=-1)
+    running = (
+      new_best_N,
+      jnp.where(wins_N, id_N, best_id_N),
+      sum_N * shrink_N + weights_NxC.sum(-1),
+      weighted_N * shrink_N + (weights_NxC * logits_NxC).sum(-1),
+      jnp.where(targets_N % count == index, own_N[:, 0], target_N),
+    )
+    return running, None
+
+  zeros_N = jnp.zeros(tokens, jnp.float32)
+  start = (zeros_N - jnp.inf, jnp.zeros(tokens, jnp.int32), zeros_N, zeros_N, zeros_N)
+  (best_N, best_id_N, sum_N, weighted_N, target_N), _ = jax.lax.scan(
+    body, start, (jnp.arange(count), tables, biases, shifts)
+  )
+  log_sum_N = best_N + jnp.log(sum_N)
+  output = HeadOutput(
+    nll=log_sum_N - target_N,
+    prediction=best_id_N,
+    log_probability=best_N - head.choice_shift_V[best_id_N] - log_sum_N,
+    entropy=log_sum_N - weighted_N / sum_N,
+  )
+  return output, (states_NxD, head, targets_N, log_sum_N)
+
+
+def _backward(chunk: int, residuals, cotangent: HeadOutput):
+  states_NxD, head, targets_N, log_sum_N = residuals
+  tables, biases, _ = _chunks(head, chunk)
+  count, rows = biases.shape
+
+  def body(d_states_NxD, inputs):
+    index, table_CxD, bias_C = inputs
+    logits_NxC = _logits(states_NxD, table_CxD, bias_C)
+    # d nll / d logits = softmax - one-hot
+    is_target_NxC = (targets_N[:, None] % count == index) & (
+      targets_N[:, None] // count == jnp.arange(rows)[None]
+    )
+    d_logits_NxC = jnp.exp(logits_NxC - log_sum_N[:, None]) - is_target_NxC
+    d_logits_NxC *= cotangent.nll[:, None]
+    narrow_NxC = d_logits_NxC.astype(table_CxD.dtype)
+    d_states_NxD += _dot("nc,cd->nd", narrow_NxC, table_CxD)
+    d_table_CxD = _dot("nc,nd->cd", narrow_NxC, states_NxD)
+    return d_states_NxD, (d_table_CxD.astype(table_CxD.dtype), d_logits_NxC.sum(0))
+
+  d_states_NxD, (d_tables, d_biases) = jax.lax.scan(
+    body,
+    jnp.zeros(states_NxD.shape, jnp.float32),
+    (jnp.arange(count), tables, biases),
+  )
+  d_head = Head(
+    d_tables.swapaxes(0, 1).reshape(head.table_VxD.shape),
+    d_biases.swapaxes(0, 1).reshape(head.bias_V.shape),
+    jnp.zeros_like(head.choice_shift_V),
+  )
+  return d_states_NxD.astype(states_NxD.dtype), d_head, None
+
+
+_per_token.defvjp(_forward, _backward)
+
+
+def _chunks(head: Head, chunk: int) -> Head:
+  """Returns the head cut up: tables [chunks, rows, D], biases, shifts [chunks, rows].
+
+  Chunk c holds the ids i·chunks + c: a strided split, so that each chunk takes its
+  share from every device's part of a sharded vocabulary.
+  """
+  rows = head.table_VxD.shape[0]
+  count = next(n for n in range(-(-rows // chunk), rows + 1) if rows % n == 0)
+  return jax.tree.map(
+    lambda a: a.reshape(rows // count, count, *a.shape[1:]).swapaxes(0, 1), head
+  )
+
+
+def _logits(states_NxD, table_CxD, bias_C) -> jax.Array:
+  return _dot("nd,cd->nc", states_NxD, table_CxD) + bias_C[None]
+
+
+def _dot(formula: str, a: jax.Array, b: jax.Array) -> jax.Array:
+  return jnp.einsum(formula, a, b, preferred_element_type=jnp.float32)

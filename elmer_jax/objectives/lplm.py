@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Layer permutation language modelling, ELMER's pre-training objective.
+
+Every target token draws its own exit layer, uniformly from the decoder's layers. It is
+predicted from the state it has there, and in the layers above that state stands still:
+a copy, without a gradient through it. So all layers learn to predict, in the company
+of tokens that are already decided and of tokens that are not yet.
+
+A worked row, with three layers (numbers are exit layers, counted from 0):
+
+    target           the    cat   sat   EOS   PAD
+    exit layer        1      0     2     1     0
+    into layer 1     h0'    copy   h0'   h0'  copy      ' from layer 0
+    into layer 2     copy   copy   h1'  copy  copy
+    loss from        h1     h0     h2    h1    -
+"""
+
+import jax
+import jax.numpy as jnp
+
+from elmer_jax.model import layers
+from elmer_jax.model.elmer import Elmer
+from elmer_jax.objectives import objective
+from elmer_jax.objectives.objective import Objective, Sums
+
+
+def draw_exit_layers(keys_B: jax.Array, length: int, count: int) -> jax.Array:
+  """Returns exit layers [B, T] int32, uniform in 0 … count - 1, drawn row by row."""
+  return jax.vmap(lambda key: jax.random.randint(key, (length,), 0, count))(keys_B)
+
+
+def decode_with_copies(
+  model: Elmer,
+  encoded_BxSxD: jax.Array,
+  source_mask_BxS: jax.Array | None,
+  decoder_ids_BxT: jax.Array,
+  exit_layers_BxT: jax.Array,
+  target_mask_BxT: jax.Array | None = None,
+  keys_B: jax.Array | None = None,
+) -> jax.Array:
+  """Returns each token's state at its exit layer [B, T, D].
+
+  Only two arrays [B, T, D] travel through the layers, never one a layer.
+  """
+  exits_BxTx1 = exit_layers_BxT[..., None]
+
+  def copy_exited(index, raw_BxTxD, exit_BxTxD):
+    exit_BxTxD = jnp.where(exits_BxTx1 == index, raw_BxTxD, exit_BxTxD)
+    frozen_BxTxD = jax.lax.stop_gradient(exit_BxTxD)
+    hidden_BxTxD = jnp.where(exits_BxTx1 <= index, frozen_BxTxD, raw_BxTxD)
+    return hidden_BxTxD, exit_BxTxD, None
+
+  shape = (*exit_layers_BxT.shape, model.config.d_model)
+  _, exit_BxTxD, _ = model.decode(
+    decoder_ids_BxT,
+    encoded_BxSxD,
+    source_mask_BxS,
+    target_mask_BxT,
+    keys_B,
+    after_layer=copy_exited,
+    carry=jnp.zeros(shape, encoded_BxSxD.dtype),
+  )
+  return exit_BxTxD
+
+
+def loss(model: Elmer, batch: dict, keys_B: jax.Array, dropout: bool) -> Sums:
+  """Sums the cross-entropy at the exit states.
+
+  Args:
+    model: the model.
+    batch: `source_ids` [B, S], `target_ids` [B, T].
+    keys_B: one key a row, for the exit layers and for dropout.
+    dropout: whether to drop.
+  """
+  targets_BxT = batch["target_ids"]
+  exit_layers_BxT = draw_exit_layers(
+    layers.fold_in(keys_B, objective.EXIT_LAYERS),
+    targets_BxT.shape[1],
+    model.config.decoder_layers,
+  )
+  dropout_keys_B = layers.fold_in(keys_B, objective.DROPOUT) if dropout else None
+  encoded_BxSxD, mask_BxS = model.encode(batch["source_ids"], dropout_keys_B)
+  exit_BxTxD = decode_with_copies(
+    model,
+    encoded_BxSxD,
+    mask_BxS,
+    model.blank_target(*targets_BxT.shape),
+    exit_layers_BxT,
+    keys_B=dropout_keys_B,
+  )
+  output = objective.read_off_ramp(model, exit_BxTxD, targets_BxT)
+  return objective.token_sums(output, targets_BxT)
+
+
+def evaluate(model: Elmer, batch: dict, keys_B: jax.Array) -> Sums:
+  """Adds to the loss each layer's own, where all tokens run through all layers."""
+  sums = loss(model, batch, keys_B, dropout=False)
+  return sums._replace(metrics=sums.metrics | objective.every_layer(model, batch))
+
+
+def make() -> Objective:
+  return Objective(loss, evaluate)

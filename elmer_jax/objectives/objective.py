@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""What an objective is: from a model and a batch to sums over target tokens.
+
+Sums, not means: micro-batches and processes add up exactly, however the padding falls.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from elmer_jax.model.elmer import Elmer
+from elmer_jax.objectives.linear_cross_entropy import HeadOutput, linear_cross_entropy
+from elmer_jax.special_ids import PAD_ID
+
+# Streams of random numbers. A row's key is a function of (seed, step, global row), and
+# each use folds one of these in, so that no two uses share their draws.
+DROPOUT, EXIT_LAYERS, GOLD_MIXING = 0, 1, 2
+
+
+class Sums(NamedTuple):
+  """Sums over a batch's counted target tokens (not PAD; EOS counts)."""
+
+  loss: jax.Array  # [] float32, nats; what is minimised is loss / tokens
+  tokens: jax.Array  # [] float32
+  metrics: dict[str, jax.Array]  # name → [] float32, to be divided by tokens as well
+
+
+class Objective(NamedTuple):
+  """The two faces of an objective.
+
+  `loss(model, batch, keys_B, dropout)` is what training minimises. `evaluate(model,
+  batch, keys_B)` adds loss and accuracy of every decoder layer. Keys are one a row.
+  """
+
+  loss: Callable[[Elmer, dict, jax.Array, bool], Sums]
+  evaluate: Callable[[Elmer, dict, jax.Array], Sums]
+
+
+def read_off_ramp(
+  model: Elmer,
+  hidden_BxTxD: jax.Array,
+  targets_BxT: jax.Array,
+  choose_with_bias: bool | jax.Array = True,
+) -> HeadOutput:
+  """Applies the shared head at the off-ramp behind a layer."""
+  return linear_cross_entropy(
+    model.decoder.off_ramp(hidden_BxTxD),
+    model.head(choose_with_bias),
+    targets_BxT,
+    model.config.head_chunk,
+  )
+
+
+def token_sums(output: HeadOutput, targets_BxT: jax.Array) -> Sums:
+  """Sums loss and accuracy over the targets that are not PAD."""
+  counts_BxT = (targets_BxT != PAD_ID).astype(jnp.float32)
+  correct_BxT = (output.prediction == targets_BxT).astype(jnp.float32)
+  return Sums(
+    loss=(output.nll * counts_BxT).sum(),
+    tokens=counts_BxT.sum(),
+    metrics={"accuracy": (correct_BxT * counts_BxT).sum()},
+  )
+
+
+def by_layer(nll_L: jax.Array, correct_L: jax.Array) -> dict[str, jax.Array]:
+  """Names sums [L] of every decoder layer, counted from 1 for people."""
+  metrics = {}
+  for layer in range(nll_L.shape[0]):
+    metrics[f"loss_layer_{layer + 1}"] = nll_L[layer]
+    metrics[f"accuracy_layer_{layer + 1}"] = correct_L[layer]
+  return metrics
+
+
+def every_layer(model: Elmer, batch: dict) -> dict[str, jax.Array]:
+  """Sums loss and accuracy at every off-ramp, all tokens running through all layers."""
+  targets_BxT = batch["target_ids"]
+
+  def read(index, hidden_BxTxD, carry):
+    del index
+    output = read_off_ramp(model, hidden_BxTxD, targets_BxT)
+    sums = token_sums(output, targets_BxT)
+    return hidden_BxTxD, carry, (sums.loss, sums.metrics["accuracy"])
+
+  encoded_BxSxD, mask_BxS = model.encode(batch["source_ids"])
+  _, _, (nll_L, correct_L) = model.decode(
+    model.blank_target(*targets_BxT.shape), encoded_BxSxD, mask_BxS, after_layer=read
+  )
+  return by_layer(nll_L, correct_L)
