@@ -1,0 +1,33 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pre-trains or fine-tunes; the objective is configuration. Resumes by itself.
+
+python -m elmer_jax.train --config=configs/NAME.py --workdir=DIR
+"""
+
+import ml_collections
+from absl import logging
+
+from elmer_jax import command
+
+
+def main(config: ml_collections.ConfigDict, workdir: str) -> None:
+  from elmer_jax import compilation, configuration
+  from elmer_jax.prepare import prepare
+  from elmer_jax.training import checkpoint, loop, workdirs
+  from elmer_jax.training.metrics import record_seconds
+
+  configuration.check(config)
+  checkpoint.use_its_vocabulary(config)
+  workdirs.claim(config, workdir)
+  if checkpoint.is_finished(workdir, config.train.steps):
+    logging.info("%s is trained already: %d updates", workdir, config.train.steps)
+    return
+  compilation.cache_programs()
+  vocabulary = prepare(config, workdir)
+  seconds = loop.train(config, workdir, vocabulary)
+  record_seconds(workdir, "train", seconds)
+
+
+if __name__ == "__main__":
+  command.run(main)

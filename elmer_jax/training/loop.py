@@ -1,0 +1,179 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop, from top to bottom: mesh, data, model, step, restore, loop."""
+
+import time
+
+import jax
+import ml_collections
+import numpy as np
+from absl import logging
+
+from elmer_jax import configuration, objectives
+from elmer_jax.data.vocabulary import Vocabulary
+from elmer_jax.model.config import ModelConfig
+from elmer_jax.parallel import sharding
+from elmer_jax.parallel.mesh import make_mesh
+from elmer_jax.training import batches, checkpoint
+from elmer_jax.training.metrics import Metrics, Progress
+from elmer_jax.training.optimizer import make_optimizer
+from elmer_jax.training.step import Program, State, make_program
+
+
+def train(
+  config: ml_collections.ConfigDict, workdir: str, vocabulary: Vocabulary
+) -> float:
+  """Trains to `config.train.steps`, from the newest checkpoint in `workdir` if any.
+
+  The step is a pure function of (state, batch, seed) and batch t one of (seed, t), so
+  a run that was cut short ends with the same numbers as one that was not.
+
+  Returns:
+    The seconds spent in training, earlier starts included.
+  """
+  steps = config.train.steps
+  # Mesh and data.
+  mesh = make_mesh(config)
+  sharding.check_batch(mesh, config.data.batch_size, config.train.accumulation)
+  data = batches.open_batches(config, workdir, vocabulary, "train")
+  held_out = batches.fixed_batches(config, workdir, vocabulary)
+
+  # Model and step.
+  model_config = configuration.model_config(config, vocabulary.size)
+  optimizer, schedule = make_optimizer(config)
+  program = make_program(
+    model_config, objectives.get(config), optimizer, schedule, mesh, config
+  )
+
+  # State: restored, or fresh.
+  folder = checkpoint.folder_of(workdir)
+  manager = checkpoint.open_manager(folder, keep=config.checkpoint.keep)
+  if jax.process_index() == 0:
+    vocabulary.save(folder / "vocabulary")
+  state, spent = _start(config, model_config, program, manager)
+  first = int(state.step)
+  metrics = Metrics(workdir, first, active=jax.process_index() == 0)
+  clock = time.monotonic() - spent
+
+  def save(state: State) -> None:
+    checkpoint.save(
+      manager, state, _metadata(config, model_config, time.monotonic() - clock)
+    )
+
+  def evaluate(state: State) -> None:
+    values = validate(program, state.params, mesh, held_out, config.seed)
+    metrics.write(int(state.step), "validation", values)
+    logging.info(
+      "step %d/%d  validation loss %.4f  accuracy %.3f",
+      *(int(state.step), steps, values["loss"], values["accuracy"]),
+    )
+
+  # Loop.
+  with jax.set_mesh(mesh):
+    if first == 0:
+      evaluate(state)
+    report = _Reporter(metrics, Progress(first, steps), config.train.log_every, steps)
+    stream = data.iterate(first)
+    for step in range(first + 1, steps + 1):
+      batch = sharding.global_batch(mesh, next(stream))
+      state, values = program.train(state, batch, config.seed)
+      # The device works on this step while the host reads the last one's metrics.
+      report.after(step, values)
+      evaluates = step % config.train.eval_every == 0 or step == steps
+      saves = step % config.checkpoint.every == 0 or step == steps
+      if evaluates or saves:
+        report.flush()
+        if evaluates:
+          evaluate(state)
+        if saves:
+          save(state)
+        report.restart(step)
+    manager.wait_until_finished()
+  manager.close()
+  metrics.close()
+  return time.monotonic() - clock
+
+
+class _Reporter:
+  """Reads each step's metrics one step late, so that nobody waits for the device."""
+
+  def __init__(self, metrics: Metrics, progress: Progress, every: int, steps: int):
+    self._metrics, self._progress = metrics, progress
+    self._every, self._steps = every, steps
+    self._tokens = 0.0
+    self._pending: tuple[int, dict] | None = None
+
+  def after(self, step: int, values: dict) -> None:
+    """Takes the metrics of `step` and deals with those of the step before."""
+    self.flush()
+    self._pending = step, values
+
+  def flush(self) -> None:
+    """Deals with the last step's metrics now."""
+    if self._pending is None:
+      return
+    step, values = self._pending
+    self._pending = None
+    values = {name: float(value) for name, value in values.items()}
+    self._tokens += values.pop("tokens")
+    if step % self._every == 0 or step == self._steps:
+      values = self._progress.line(step, values, self._tokens)
+      self._metrics.write(step, "train", values)
+      self._tokens = 0.0
+
+  def restart(self, step: int) -> None:
+    """Begins a new stretch of time; called after a flush."""
+    self._tokens = 0.0
+    self._progress.restart(step)
+
+
+def validate(
+  program: Program,
+  params: dict,
+  mesh: jax.sharding.Mesh,
+  held_out: list[dict[str, np.ndarray]],
+  seed: int,
+) -> dict[str, float]:
+  """Returns the objective's means over the tokens of the batches `held_out`."""
+  total = None
+  for number, rows in enumerate(held_out):
+    sums = program.evaluate(params, sharding.global_batch(mesh, rows), seed, number)
+    total = sums if total is None else jax.tree.map(np.add, total, sums)
+  tokens = float(total.tokens)
+  means = {name: float(value) / tokens for name, value in total.metrics.items()}
+  return {"loss": float(total.loss) / tokens, **means}
+
+
+def _start(
+  config: ml_collections.ConfigDict,
+  model_config: ModelConfig,
+  program: Program,
+  manager,
+) -> tuple[State, float]:
+  """Returns the state to go on from and the seconds already spent on it."""
+  step = manager.latest_step()
+  if step is not None:
+    state, metadata = checkpoint.restore(
+      manager, step, program.shapes, program.shardings
+    )
+    logging.info("resumed from update %d of %d", step, config.train.steps)
+    return state, metadata["seconds"]
+  state = program.init(config.seed)
+  if config.init_from:
+    params = checkpoint.start_from(config.init_from, model_config, state.params)
+    state = state._replace(params=jax.device_put(params, program.shardings.params))
+  count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+  logging.info("%s parameters on %d devices", f"{count:,}", jax.device_count())
+  return state, 0.0
+
+
+def _metadata(
+  config: ml_collections.ConfigDict, model_config: ModelConfig, seconds: float
+) -> dict:
+  return {
+    "model": checkpoint.describe(model_config),
+    "objective": config.objective.to_dict(),
+    "source_length": config.data.source_length,
+    "target_length": config.data.target_length,
+    "seconds": seconds,
+  }

@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""AdamW with a warm-up schedule and clipping, from optax."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+
+from elmer_jax.errors import UserError
+
+SCHEDULES = ("cosine", "inverse_sqrt", "constant")
+
+
+def make_optimizer(
+  config: ml_collections.ConfigDict,
+) -> tuple[optax.GradientTransformation, Callable[[jax.Array], jax.Array]]:
+  """Returns the optimizer and its learning rate as a function of the update.
+
+  Clipping acts once an update, on the gradient of the whole batch.
+  """
+  options = config.optimizer
+  schedule = _schedule(config)
+  adamw = optax.adamw(
+    schedule,
+    b1=options.b1,
+    b2=options.b2,
+    eps=options.eps,
+    weight_decay=options.weight_decay,
+    mask=_is_matrix,
+  )
+  if options.clip_norm <= 0:
+    return adamw, schedule
+  return optax.chain(optax.clip_by_global_norm(options.clip_norm), adamw), schedule
+
+
+def _is_matrix(params: dict) -> dict:
+  """Marks what decays: projections and tables, but no bias and no norm."""
+
+  def decays(path, leaf) -> bool:
+    name = jax.tree_util.keystr(path[-1:], simple=True)
+    return name == "kernel" or (name in ("tokens", "positions") and leaf.ndim == 2)
+
+  return jax.tree_util.tree_map_with_path(decays, params)
+
+
+def _schedule(config: ml_collections.ConfigDict) -> Callable[[jax.Array], jax.Array]:
+  options, steps = config.optimizer, config.train.steps
+  peak, warmup = options.learning_rate, options.warmup_steps
+  if options.schedule not in SCHEDULES:
+    raise UserError(
+      f"optimizer.schedule is one of {', '.join(SCHEDULES)}; not {options.schedule!r}"
+    )
+
+  def rate(update: jax.Array) -> jax.Array:
+    update = jnp.asarray(update, jnp.float32)
+    ramp = jnp.minimum(1.0, (update + 1) / max(warmup, 1))
+    if options.schedule == "constant":
+      return peak * ramp
+    if options.schedule == "inverse_sqrt":
+      late = jnp.maximum(update + 1, max(warmup, 1)) / max(warmup, 1)
+      return peak * ramp * late**-0.5
+    progress = jnp.clip((update - warmup) / max(steps - warmup, 1), 0.0, 1.0)
+    wave = 0.5 * (1 + jnp.cos(jnp.pi * progress))
+    floor = options.final_fraction
+    return peak * ramp * (floor + (1 - floor) * wave)
+
+  return rate

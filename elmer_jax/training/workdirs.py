@@ -1,0 +1,51 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""A run's folder: whose it is, and whether it can be written."""
+
+import json
+from pathlib import Path
+
+import ml_collections
+
+from elmer_jax import configuration
+from elmer_jax.command import flat_keys
+from elmer_jax.errors import UserError
+from elmer_jax.training.metrics import write_whole
+
+
+def claim(config: ml_collections.ConfigDict, workdir: str) -> None:
+  """Makes the folder, or checks that it belongs to this configuration.
+
+  Raises:
+    UserError: if it can't be written, or a key that defines the run differs.
+  """
+  folder = Path(workdir)
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / ".writable"
+    probe.touch()
+    probe.unlink()
+  except OSError as error:
+    raise UserError(
+      f"--workdir={workdir} can't be written ({error.strerror}): choose another"
+    ) from error
+  path = folder / "config.json"
+  if path.exists():
+    _compare(config, json.loads(path.read_text()), workdir)
+  write_whole(path, json.dumps(config.to_dict(), indent=2) + "\n")
+
+
+def _compare(config: ml_collections.ConfigDict, stored: dict, workdir: str) -> None:
+  ours = flat_keys(config)
+  theirs = flat_keys(ml_collections.ConfigDict(stored))
+  missing = object()
+  differing = [
+    f"{key} {theirs.get(key, '(absent)')!r} there, {ours.get(key, '(absent)')!r} here"
+    for key in sorted(ours.keys() | theirs.keys())
+    if ours.get(key, missing) != theirs.get(key, missing)
+    and not key.startswith(configuration.MAY_CHANGE)
+  ]
+  if differing:
+    raise UserError(
+      f"--workdir={workdir} belongs to another configuration: {'; '.join(differing)}"
+    )

@@ -1,0 +1,24 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every test runs under: eight devices made of the CPU, and strict shapes.
+
+The settings are environment variables, so that the commands which tests start as
+processes of their own have them too.
+"""
+
+import os
+
+
+def pytest_configure(config):
+  markers = config.getoption("-m")
+  if "gpu" in markers.replace("not gpu", ""):
+    # JAX takes three quarters of the accelerator's memory otherwise.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+  else:
+    os.environ["JAX_PLATFORMS"] = "cpu"
+  flags = os.environ.get("XLA_FLAGS", "")
+  if "device_count" not in flags:
+    eight = "--xla_force_host_platform_device_count=8"
+    os.environ["XLA_FLAGS"] = f"{flags} {eight}".strip()
+  os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
