@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+#
+# [PYTHON=python3.12] bash launch/quickstart.sh [WORKDIR]
+#
+# From a fresh machine to a trained model and its report: installs (see
+# launch/install.sh), prepares the data, pre-trains, evaluates and writes
+# WORKDIR/report/index.html. WORKDIR is quickstart_run if it is not given. Each stage
+# skips what is already there, so the same command continues an interrupted run.
+set -euo pipefail
+if (($# > 1)) || [[ ${1:-} == -* ]]; then
+  echo "usage: bash launch/quickstart.sh [WORKDIR]" >&2
+  exit 2
+fi
+workdir="${1:-quickstart_run}"
+[[ $workdir == /* || $workdir == *://* ]] || workdir="$PWD/$workdir"
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+python="$(bash "$root/launch/install.sh")"
+cd "$root"
+
+stage() {
+  printf '\n== %s\n' "$1"
+  "$python" -m "elmer_jax.$2" "${@:3}"
+}
+pretrain=(--config=configs/quickstart.py "--workdir=$workdir/pretrain")
+
+stage "1/4 Prepare the data" prepare "${pretrain[@]}"
+stage "2/4 Pre-train" train "${pretrain[@]}"
+stage "3/4 Evaluate" evaluate "${pretrain[@]}"
+stage "4/4 Report" report "--runs=$workdir/pretrain" "--output=$workdir/report"
