@@ -1,0 +1,11 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""The way of the data: text → ids → corrupted example → global batch.
+
+`sources` reads the user's files and `pydocs` the documentation that every Python
+installation brings; `vocabulary` turns text into ids and back; `windows` cuts the ids
+of a document into training windows, which `cache` stores; `loader` reads them by
+index, corrupts them (`corruption`) and makes batch t as a function of the seed and t.
+`recipe` names what can be trained on, and `tasks` shows the same to seqio: the only
+module here that loads TensorFlow.
+"""
