@@ -1,0 +1,267 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Batch t = f(seed, t): no iterator has a state that could be lost or tied to a host.
+
+Training reads one endless stream of examples. Place i of the stream, counted over all
+processes, is an example that `(seed, i)` alone decides, and batch t is the places
+t·B … t·B + B - 1. So a run that resumes at step t, on any number of processes, sees
+what it would have seen.
+
+One batch of two rows, source length 10, target length 8, from an LPLM cache. MASK is
+id 99, the full stop 5, and even ids begin a word:
+
+    window of row 0      [10, 11, 5, 12, 13, 14, 5]       two sentences, three words
+    sentences shuffled   [12, 13, 14, 5, 10, 11, 5]
+    words hidden         [12, 13, 99, 10, 11, 5]          14 and 5 under one MASK
+
+    source_ids  [[ 0, 12, 13, 99, 10, 11,  5,  2,  1,  1],   BOS 0, EOS 2, PAD 1
+                 [ 0, 20, 99, 22,  5,  2,  1,  1,  1,  1]]
+    target_ids  [[10, 11,  5, 12, 13, 14,  5,  2],           the clean window, EOS
+                 [20, 24, 25, 22,  5,  2,  1,  1]]
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+
+import grain
+import ml_collections
+import numpy as np
+from absl import flags
+
+from elmer_jax.data import prepared
+from elmer_jax.data.cache import Cache
+from elmer_jax.data.corruption import Corruption, corrupt, example_rng
+from elmer_jax.data.vocabulary import BOS_ID, EOS_ID, PAD_ID, Vocabulary
+from elmer_jax.errors import UserError
+
+# More threads only fight for Python's lock: two make half as many batches as one.
+_READING = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
+
+_EVALUATION_SEED = 0
+
+
+def lplm_rows(
+  window: np.ndarray, seed: int, index: int, corruption: Corruption, source_length: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns source and target of an LPLM example, int32, without padding.
+
+  Args:
+    window: ids [n] of the clean text.
+    seed: of the run.
+    index: of the example among those of its task, going on from epoch to epoch, so
+      that a window is corrupted in another way each time.
+    corruption: how.
+    source_length: the most ids of the source, BOS and EOS included. Insertions can
+      make a corrupted window longer: it is cut then.
+  """
+  corrupted = corrupt(window, example_rng(seed, index), corruption)
+  return source_row(corrupted, source_length), target_row(window)
+
+
+def source_row(ids: np.ndarray, source_length: int) -> np.ndarray:
+  """Returns BOS, as many of the ids as fit into `source_length`, EOS."""
+  return np.concatenate([[BOS_ID], ids[: source_length - 2], [EOS_ID]], dtype=np.int32)
+
+
+def target_row(ids: np.ndarray) -> np.ndarray:
+  """Returns the ids and EOS."""
+  return np.concatenate([ids, [EOS_ID]], dtype=np.int32)
+
+
+class Batches:
+  """The batches of a data set, by step.
+
+  `batches[t]` is a dict of int32 arrays `source_ids` [B/P, S] and `target_ids`
+  [B/P, T], padded with PAD: the rows of process p are rows p·B/P … (p + 1)·B/P - 1 of
+  the global batch, P being the number of processes. `len(batches)` is the number of
+  steps of a single pass; of an endless stream it is sys.maxsize.
+
+  Attributes:
+    examples: examples in all caches together.
+  """
+
+  def __init__(
+    self,
+    caches: Sequence[tuple[Cache, float]],
+    *,
+    batch_size: int,
+    source_length: int,
+    target_length: int,
+    seed: int,
+    corruption: Corruption | None = None,
+    process_index: int = 0,
+    process_count: int = 1,
+    shuffle: bool = True,
+    single_pass: bool = False,
+  ):
+    """Makes the stream of examples.
+
+    Args:
+      caches: each with its rate: how often its examples come, relative to the others.
+      batch_size: B, rows of a batch over all processes.
+      source_length: S.
+      target_length: T.
+      seed: decides the order and the corruption.
+      corruption: of windows; None for pairs.
+      process_index: p.
+      process_count: P, divides B.
+      shuffle: whether the examples come in an order that is drawn, anew for every
+        epoch, or in that of the caches.
+      single_pass: False for an endless stream, the caches mixed by their rates. True
+        for every example once; rows that are left over in the last batch are empty: a
+        source of BOS and EOS, a target of PAD.
+
+    Raises:
+      UserError: P doesn't divide B, or there are fewer positions than the caches need.
+    """
+    if batch_size % process_count:
+      raise UserError(
+        f"data.batch_size {batch_size} can't be shared by {process_count} processes: "
+        f"choose a multiple of {process_count}"
+      )
+    for cache, _ in caches:
+      if cache.manifest["length"]["target"] >= target_length:
+        raise UserError(f"the targets in {cache.directory} don't fit {target_length}")
+    self.examples = sum(len(cache) for cache, _ in caches)
+    self._batch_size = batch_size
+    self._rows = batch_size // process_count
+    self._first_row = process_index * self._rows
+    self._source_length = source_length
+    self._target_length = target_length
+    parts = [_Examples(c, seed, corruption, source_length) for c, _ in caches]
+    # Grain takes a seed of 32 bits, and shuffles each epoch with a seed of its own.
+    order = seed % 2**32 if shuffle else None
+    if single_pass:
+      self._stream = _single_pass(parts, order)
+    else:
+      self._stream = _endless(parts, [rate for _, rate in caches], order)
+    self._steps = -(-self.examples // batch_size) if single_pass else sys.maxsize
+
+  def __len__(self) -> int:
+    return self._steps
+
+  def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+    if not 0 <= step < len(self):
+      raise IndexError(f"there are {len(self)} steps, no step {step}")
+    source = np.full((self._rows, self._source_length), PAD_ID, np.int32)
+    target = np.full((self._rows, self._target_length), PAD_ID, np.int32)
+    first = step * self._batch_size + self._first_row
+    for row in range(self._rows):
+      if first + row < len(self._stream):
+        source_ids, target_ids = self._stream[first + row]
+      else:
+        source_ids, target_ids = _EMPTY
+      source[row, : len(source_ids)] = source_ids
+      target[row, : len(target_ids)] = target_ids
+    return {"source_ids": source, "target_ids": target}
+
+  def iterate(
+    self, start: int = 0, workers: int = 0
+  ) -> Iterator[dict[str, np.ndarray]]:
+    """Yields the batches of steps start, start + 1, …, made ahead of their use.
+
+    Args:
+      start: the first step.
+      workers: processes that make batches; 0: a thread of this process, which suffices
+        unless a step takes less time than the making of a batch.
+    """
+    dataset = grain.MapDataset.source(self)[start:].to_iter_dataset(_READING)
+    if workers:
+      # Grain's workers read flags, which only a program of absl's has parsed.
+      if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+      dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+    iterator = iter(dataset)
+    try:
+      yield from iterator
+    finally:
+      iterator.close()
+
+
+# A source without any token would leave attention nothing to look at.
+_EMPTY = (np.array([BOS_ID, EOS_ID], np.int32), np.array([], np.int32))
+
+
+class _Examples(grain.MapDataset):
+  """Source and target of the examples of a cache, [n] each, epoch after epoch.
+
+  The index goes on counting from epoch to epoch. As this stands below the shuffle, it
+  names a window and an epoch, in whatever order they are read.
+  """
+
+  def __init__(
+    self, cache: Cache, seed: int, corruption: Corruption | None, source_length: int
+  ):
+    super().__init__()
+    self._cache = cache
+    self._seed = seed
+    self._corruption = corruption
+    self._source_length = source_length
+
+  def __len__(self) -> int:
+    return len(self._cache)
+
+  def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    example = self._cache[index % len(self._cache)]
+    if self._corruption is None:
+      source = source_row(example["source"], self._source_length)
+      return source, target_row(example["target"])
+    return lplm_rows(
+      example["target"], self._seed, index, self._corruption, self._source_length
+    )
+
+
+def _single_pass(parts: Sequence[_Examples], order: int | None) -> grain.MapDataset:
+  stream = parts[0] if len(parts) == 1 else grain.MapDataset.concatenate(parts)
+  return stream if order is None else stream.shuffle(order)
+
+
+def _endless(
+  parts: Sequence[_Examples], rates: Sequence[float], order: int | None
+) -> grain.MapDataset:
+  if order is not None:
+    parts = [part.shuffle(order) for part in parts]
+  parts = [part.repeat() for part in parts]
+  return parts[0] if len(parts) == 1 else grain.MapDataset.mix(parts, rates)
+
+
+def open_batches(
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  vocabulary: Vocabulary,
+  split: str,
+  *,
+  single_pass: bool = False,
+  process_index: int = 0,
+  process_count: int = 1,
+) -> Batches:
+  """Opens the prepared data of a run.
+
+  Args:
+    config: of the run.
+    workdir: of the run.
+    vocabulary: of the run.
+    split: "train", "validation" or "test".
+    single_pass: False for the endless stream of training, which `config.seed` decides.
+      True for an evaluation: every example once, in an order and with a corruption that
+      are the same for every run, so that their losses compare, and so that the first
+      batches are a fair sample.
+    process_index: see `Batches`.
+    process_count: see `Batches`.
+
+  Raises:
+    UserError: the data isn't prepared, is damaged, or doesn't fit the configuration.
+  """
+  caches = prepared.open_caches(config, workdir, vocabulary, split)
+  documents = caches[0][0].manifest["kind"] == "lplm"
+  return Batches(
+    caches,
+    batch_size=config.data.batch_size,
+    source_length=config.data.source_length,
+    target_length=config.data.target_length,
+    seed=_EVALUATION_SEED if single_pass else config.seed,
+    corruption=Corruption.of(vocabulary) if documents else None,
+    process_index=process_index,
+    process_count=process_count,
+    single_pass=single_pass,
+  )
