@@ -57,11 +57,10 @@ def read_off_ramp(
 def token_sums(output: HeadOutput, targets_BxT: jax.Array) -> Sums:
   """Sums loss and accuracy over the targets that are not PAD."""
   counts_BxT = (targets_BxT != PAD_ID).astype(jnp.float32)
-  correct_BxT = (output.prediction == targets_BxT).astype(jnp.float32)
   return Sums(
     loss=(output.nll * counts_BxT).sum(),
     tokens=counts_BxT.sum(),
-    metrics={"accuracy": (correct_BxT * counts_BxT).sum()},
+    metrics={"accuracy": (output.is_correct * counts_BxT).sum()},
   )
 
 

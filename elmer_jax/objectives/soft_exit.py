@@ -75,11 +75,10 @@ def loss(
     mixed_BxT = mixed_LxBxT[index]
     scored_BxT = real_BxT & (published_mixing | ~mixed_BxT | (index == 0))
     scored = scored_BxT.sum().astype(jnp.float32)
-    correct_BxT = output.prediction == targets_BxT
     next_ids_BxT = jnp.where(mixed_BxT, targets_BxT, output.prediction)
     sums = (
       (output.nll * scored_BxT).sum(),
-      (correct_BxT & scored_BxT).sum().astype(jnp.float32),
+      (output.is_correct & scored_BxT).sum().astype(jnp.float32),
       scored,
     )
     return project(model, hidden_BxTxD, next_ids_BxT), carry, sums
