@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""What pre-training achieved: its loss beside the losses that mean something.
+
+A model that ignores its input can reach the unigram loss; one that uses it does worse
+when every source is replaced by another example's.
+"""
+
+import json
+from pathlib import Path
+
+import jax
+import ml_collections
+import numpy as np
+
+from elmer_jax import api, configuration, objectives
+from elmer_jax.decoding import one_pass
+from elmer_jax.parallel.mesh import make_mesh
+from elmer_jax.special_ids import PAD_ID
+from elmer_jax.training import loop
+from elmer_jax.training.batches import fixed_batches, unigram_counts
+from elmer_jax.training.optimizer import make_optimizer
+from elmer_jax.training.step import make_program
+
+SAMPLES = 20
+
+Rows = dict[str, np.ndarray]
+
+
+def evaluate_pretraining(
+  config: ml_collections.ConfigDict, workdir: str, model: api.Model
+) -> dict:
+  """Returns the content of `evaluation/pretrain.json`.
+
+  Losses are nats per target token (not PAD; EOS counts) of the same validation batches
+  and exit draws that training uses.
+  """
+  mesh = make_mesh(config)
+  program = make_program(
+    configuration.model_config(config, model.vocabulary.size),
+    objectives.get(config),
+    *make_optimizer(config),
+    mesh,
+    config,
+  )
+  held_out = fixed_batches(config, workdir, model.vocabulary)
+  with jax.set_mesh(mesh):
+    params = jax.device_put(model.params, program.shardings.params)
+    own = loop.validate(program, params, mesh, held_out, config.seed)
+    foreign = loop.validate(
+      program, params, mesh, with_foreign_sources(held_out), config.seed
+    )
+  counts_V = unigram_counts(config, workdir, model.vocabulary)
+  history = _history(workdir)
+  return {
+    "initial_validation_loss": history["initial"],
+    "final_validation_loss": own["loss"],
+    "unigram_loss": unigram_loss(counts_V, held_out),
+    "shuffled_source_loss": foreign["loss"],
+    "tokens_per_second": history["tokens_per_second"],
+    "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+    "examples": sum(len(rows["target_ids"]) for rows in held_out),
+    "samples": _samples(model, held_out),
+  }
+
+
+def with_foreign_sources(batches: list[Rows]) -> list[Rows]:
+  """Gives every example the source of another, one half of the examples away."""
+  sources = np.concatenate([rows["source_ids"] for rows in batches])
+  size = len(batches[0]["source_ids"])
+  moved = np.roll(sources, len(sources) // 2, axis=0)
+  return [
+    rows | {"source_ids": moved[number * size : (number + 1) * size]}
+    for number, rows in enumerate(batches)
+  ]
+
+
+def unigram_loss(counts_V: np.ndarray, batches: list[Rows]) -> float:
+  """Returns the cross-entropy of the targets under the training split's frequencies.
+
+  Every id is given one occurrence more, so that unseen ones have a probability.
+  """
+  log_p_V = np.log(counts_V + 1.0) - np.log((counts_V + 1.0).sum())
+  targets = np.concatenate([rows["target_ids"].ravel() for rows in batches])
+  return float(-log_p_V[targets[targets != PAD_ID]].mean())
+
+
+def _history(workdir: str) -> dict[str, float]:
+  """Reads the first validation loss and the median rate from metrics.jsonl."""
+  lines = (Path(workdir) / "metrics.jsonl").read_text().splitlines()
+  entries = [json.loads(line) for line in lines]
+  first = next(e for e in entries if e["split"] == "validation" and e["step"] == 0)
+  rates = [e["tokens_per_second"] for e in entries if e["split"] == "train"]
+  return {"initial": first["loss"], "tokens_per_second": float(np.median(rates))}
+
+
+def _samples(model: api.Model, batches: list[Rows]) -> list[dict]:
+  """Lets the model restore texts that are spread over the validation batches."""
+  every = {
+    name: np.concatenate([rows[name] for rows in batches])
+    for name in ("source_ids", "target_ids")
+  }
+  chosen = np.linspace(0, len(every["source_ids"]) - 1, SAMPLES).astype(int)
+  sources, targets = every["source_ids"][chosen], every["target_ids"][chosen]
+  decoded = one_pass.decode(
+    model.config,
+    model.params,
+    sources,
+    length=targets.shape[1],
+    exit="none",
+    all_layers=True,
+  )
+  by_layer_LxBxT = np.asarray(decoded.by_layer)
+  vocabulary = model.vocabulary
+  samples = []
+  for row, ids_T in enumerate(np.asarray(decoded.ids)):
+    end = one_pass.text_length(ids_T)
+    samples.append(
+      {
+        "source": api.text_with_masks(vocabulary, sources[row]),
+        "target": vocabulary.decode(targets[row]),
+        "output": vocabulary.decode(ids_T[:end]),
+        "pieces": vocabulary.pieces(ids_T[:end]),
+        "layers": [vocabulary.pieces(ids) for ids in by_layer_LxBxT[:, row, :end]],
+      }
+    )
+  return samples

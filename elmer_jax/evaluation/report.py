@@ -1,0 +1,319 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""The report of a pre-training and, if there is one, of its fine-tuning.
+
+`index.html` is for people; `summary.json` has the figures:
+
+    {"pretrain": {"initial_validation_loss": 8.3, "final_validation_loss": 5.6,
+                  "unigram_loss": 6.7, "shuffled_source_loss": 7.0,
+                  "tokens_per_second": 5200.0, "steps": 900, ...,
+                  "loss_by_layer": [...], "accuracy_by_layer": [...]},
+     "test": {"soft_exit": {"rouge1": ..., "rouge2": ..., "rougeL": ...}, ...,
+              "examples": 900, "distinct_outputs": 0.8, "removed_repeats": 0.1},
+     "seconds": {"pretrain.prepare": 30.0, "finetune.train": 400.0, ...}}
+
+Losses are nats per token, rates source and target tokens a second without padding,
+ROUGE 0 to 100, shares and accuracies 0 to 1. A part is there if its run is. The stages
+of `seconds` are named after the run and the command.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from elmer_jax.errors import UserError
+from elmer_jax.evaluation import exit_map, markup, plots
+from elmer_jax.evaluation.runs import Run, read_run
+from elmer_jax.training.metrics import duration, write_whole
+
+SAMPLES = 20
+_NAMES = {"pretrain": "Pre-training", "finetune": "Fine-tuning"}
+_SCORES = (("rouge1", "ROUGE-1"), ("rouge2", "ROUGE-2"), ("rougeL", "ROUGE-L"))
+_SYSTEMS = {
+  "soft_exit": "ELMER, soft exit",
+  "soft_exit_repeats_kept": "the same, adjacent repeats kept",
+  "soft_exit_shuffled_source": "the same, each source replaced by another example's",
+  "none": "last layer only",
+  "baseline_constant": "Most frequent output of the training split",
+  "baseline_template": "Best fixed template",
+  "baseline_lead": "First sentence of the source",
+  "baseline_name": "Name, spelled out",
+}
+
+
+def write_report(
+  run_directories: Sequence[str | Path], output_directory: str | Path
+) -> dict:
+  """Writes index.html and summary.json into a folder.
+
+  Args:
+    run_directories: folders of evaluated runs: at most one pre-training and at most
+      one fine-tuning.
+    output_directory: made if it is missing.
+
+  Returns:
+    The content of summary.json.
+
+  Raises:
+    UserError: if a run lacks what the report needs, or the folder can't be written.
+  """
+  runs: dict[str, Run] = {}
+  for directory in run_directories:
+    run = read_run(directory)
+    if run.purpose in runs:
+      raise UserError(
+        f"{runs[run.purpose].directory} and {directory} are runs of the same kind: a "
+        "report has room for one pre-training and one fine-tuning"
+      )
+    runs[run.purpose] = run
+  if not runs:
+    raise UserError("a report needs at least one run")
+  summary = _summary(runs)
+  page = _page(runs)
+  output = Path(output_directory)
+  try:
+    output.mkdir(parents=True, exist_ok=True)
+    write_whole(output / "index.html", page)
+    write_whole(output / "summary.json", json.dumps(summary, indent=2) + "\n")
+  except OSError as error:
+    raise UserError(f"{output} can't be written ({error.strerror})") from error
+  return summary
+
+
+def in_words(summary: dict) -> list[str]:
+  """Returns a summary as a few lines for a terminal."""
+  lines = []
+  if pretrain := summary.get("pretrain"):
+    lines.append(
+      "Pre-training: validation loss {initial_validation_loss:.2f} → "
+      "{final_validation_loss:.2f} nats per token in {steps} steps; a model that "
+      "ignores its input reaches {unigram_loss:.2f}, this one with another example's "
+      "source {shuffled_source_loss:.2f}".format(**pretrain)
+    )
+  for split in ("test", "validation"):
+    if split not in summary:
+      continue
+    scored = summary[split]
+    lines.append(
+      f"Fine-tuning: {scored['distinct_outputs']:.0%} of the outputs are distinct; "
+      f"ROUGE-L over {scored['examples']:,} {split} examples:"
+    )
+    lines += [
+      f"  {entry['rougeL']:4.1f}  {_SYSTEMS.get(name, name)}"
+      for name, entry in scored.items()
+      if isinstance(entry, dict)
+    ]
+  if seconds := summary["seconds"]:
+    stages = ", ".join(f"{stage} {duration(s)}" for stage, s in seconds.items())
+    lines.append(f"Time: {stages}")
+  return lines
+
+
+def _summary(runs: dict[str, Run]) -> dict:
+  summary: dict = {}
+  for purpose, run in runs.items():
+    figures = {k: v for k, v in run.results.items() if k not in ("samples", "systems")}
+    figures |= run.results.get("systems", {})
+    figures["steps"] = run.steps
+    last = _last_by_layer(run)
+    figures |= {f"{name}_by_layer": values for name, values in last.items()}
+    # A fine-tuning stands under the split on which its outputs were scored.
+    figures.pop("split", None)
+    summary[_split(run) if purpose == "finetune" else purpose] = figures
+  summary["seconds"] = {
+    f"{purpose}.{stage}": seconds
+    for purpose, run in runs.items()
+    for stage, seconds in run.seconds.items()
+  }
+  return summary
+
+
+def _split(run: Run) -> str:
+  """Returns the split on which a fine-tuning was scored."""
+  return run.results.get("split", "test")
+
+
+def _last_by_layer(run: Run) -> dict[str, list[float]]:
+  layers = range(1, run.layers + 1)
+  return {
+    name: [run.curve("validation", f"{name}_layer_{layer}")[1][-1] for layer in layers]
+    for name in ("loss", "accuracy")
+  }
+
+
+def _page(runs: dict[str, Run]) -> str:
+  sections = []
+  if "pretrain" in runs:
+    sections += [_pretraining(runs["pretrain"]), _layers(runs["pretrain"])]
+  if "finetune" in runs:
+    sections.append(_fine_tuning(runs["finetune"]))
+  sections.append(_facts(runs))
+  if "finetune" in runs:
+    sections.append(_test_samples(runs["finetune"]))
+  if "pretrain" in runs:
+    sections.append(_pretraining_samples(runs["pretrain"]))
+  title = " and ".join(_NAMES[purpose] for purpose in _NAMES if purpose in runs)
+  model = next(iter(runs.values())).config.get("model", {})
+  subtitle = (
+    f"ELMER, {model.get('encoder_layers', '?')} + {model.get('decoder_layers', '?')} "
+    f"layers, width {model.get('d_model', '?')}"
+  )
+  layers = max(
+    model.get("decoder_layers", 1), *(run.layers for run in runs.values()), 1
+  )
+  return markup.page(title.capitalize(), subtitle, sections, layers)
+
+
+def _pretraining(run: Run) -> str:
+  found = run.results
+  final, unigram = found["final_validation_loss"], found["unigram_loss"]
+  shuffled = found["shuffled_source_loss"]
+  svg = plots.loss(
+    run.curve("train", "loss"),
+    run.curve("validation", "loss"),
+    [("unigram", unigram), ("shuffled source", shuffled)],
+  )
+  return markup.section(
+    "What pre-training learned",
+    markup.headline(
+      [
+        (f"{final:.2f}", "validation loss, nats per token"),
+        (f"{found['initial_validation_loss']:.2f}", "at the start"),
+        (f"{unigram - final:.2f}", "below the unigram loss"),
+        (f"{shuffled - final:.2f}", "below the shuffled-source loss"),
+      ]
+    ),
+    markup.figure(
+      svg,
+      "Loss of the tokens at the exit layers drawn for them. Unigram: what a model "
+      "that ignores its input can reach. Shuffled source: the final model with every "
+      "source replaced by another example's.",
+    ),
+  )
+
+
+def _layers(run: Run) -> str:
+  if not run.layers:
+    return ""
+  layers = range(1, run.layers + 1)
+  last = _last_by_layer(run)
+  return markup.section(
+    "Layer by layer",
+    markup.paragraph(
+      "Every decoder layer has an off-ramp: the same head, read after that layer. Each "
+      "is measured on all tokens of the validation batches."
+    ),
+    markup.figure(
+      plots.layers_now(last["loss"], last["accuracy"]), "At the last evaluation."
+    ),
+    markup.figure(
+      plots.layers_over_time(
+        [run.curve("validation", f"loss_layer_{layer}") for layer in layers],
+        [run.curve("validation", f"accuracy_layer_{layer}") for layer in layers],
+        run.curve("validation", "loss"),
+      ),
+      "Over the training, in the same colours. Dashed: the objective's own loss, over "
+      "the exit layers drawn.",
+    ),
+  )
+
+
+def _fine_tuning(run: Run) -> str:
+  found = run.results
+  systems = found["systems"]
+  main = next(iter(systems))
+  figures = [(f"{systems[main]['rougeL']:.1f}", "ROUGE-L")]
+  if other := systems.get(f"{main}_shuffled_source"):
+    gain = systems[main]["rougeL"] - other["rougeL"]
+    figures.append((f"{gain:.1f}", "lost with shuffled sources"))
+  figures += [
+    (f"{found['distinct_outputs']:.0%}", "of the outputs distinct"),
+    (f"{found['removed_repeats']:.1%}", "of the tokens removed as repeats"),
+  ]
+  loss = plots.loss(run.curve("train", "loss"), run.curve("validation", "loss"), [])
+  return markup.section(
+    "What fine-tuning learned",
+    markup.headline(figures),
+    _scores(systems),
+    markup.paragraph(
+      f"Scores, 0 to 100, over {found['examples']:,} {_split(run)} examples.", "note"
+    ),
+    markup.figure(loss, "Fine-tuning loss."),
+  )
+
+
+def _scores(systems: dict[str, dict[str, float]]) -> str:
+  """Returns the table of systems: the model, its variants, the baselines."""
+  heads = "".join(markup.element("th", label) for _, label in _SCORES)
+  rows = [markup.element("thead", markup.element("tr", "<th></th>" + heads))]
+  main = next(iter(systems))
+  seen_baseline = False
+  for name, scores in systems.items():
+    css = "model" if name == main else ""
+    if name.startswith(f"{main}_"):
+      css = "same-model"
+    if name.startswith("baseline_") and not seen_baseline:
+      css, seen_baseline = "first-baseline", True
+    label = markup.escape(_SYSTEMS.get(name, name.replace("_", " ")))
+    cells = "".join(markup.element("td", f"{scores[key]:.1f}") for key, _ in _SCORES)
+    rows.append(markup.element("tr", markup.element("th", label) + cells, css))
+  return markup.element("table", "".join(rows), "scores")
+
+
+def _test_samples(run: Run) -> str:
+  rows = (("source", "source"), ("reference", "reference"))
+  return _sample_section(run, f"{_split(run).capitalize()} texts", rows)
+
+
+def _pretraining_samples(run: Run) -> str:
+  title = "Corrupted texts, and what the model makes of them"
+  rows = (("corrupted", "source"), ("original", "target"))
+  return _sample_section(run, title, rows)
+
+
+def _sample_section(run: Run, title: str, rows: Sequence[tuple[str, str]]) -> str:
+  """Returns samples with their exit maps; `rows` are (label, key of the sample)."""
+  samples = run.results["samples"][:SAMPLES]
+  texts = [exit_map.tokens(s["layers"], len(s["pieces"])) for s in samples]
+  layers = max((len(sample["layers"]) for sample in samples), default=run.layers)
+  blocks = []
+  for sample, text in zip(samples, texts, strict=True):
+    lines = [
+      markup.element("h3", label) + markup.element("p", markup.visible(sample[key]))
+      for label, key in rows
+    ]
+    lines.append(markup.element("h3", "output") + exit_map.coloured(text))
+    lines.append(exit_map.layer_by_layer(text))
+    blocks.append(markup.element("article", "".join(lines), "sample"))
+  return markup.section(
+    title,
+    markup.paragraph(
+      "The output is an exit map: each token has the colour of the layer at which its "
+      "prediction last changed, and what it was before stands above it. With the "
+      "legend: the share of tokens that each layer settled."
+    ),
+    exit_map.legend(layers, exit_map.shares(texts, layers)),
+    *blocks,
+  )
+
+
+def _facts(runs: dict[str, Run]) -> str:
+  """Returns the small table of figures, a column a run."""
+  rows: dict[str, list[str]] = {}
+  for column, run in enumerate(runs.values()):
+    found = run.results
+    cells = {
+      "Parameters": _count(found.get("parameters")),
+      "Steps": _count(run.steps),
+      "Tokens a second": _count(found.get("tokens_per_second")),
+      "Examples evaluated": _count(found.get("examples")),
+    }
+    cells |= {f"Time to {s}": duration(t) for s, t in run.seconds.items()}
+    for name, cell in cells.items():
+      rows.setdefault(name, ["–"] * len(runs))[column] = cell
+  heads = [_NAMES[purpose] for purpose in runs] if len(runs) > 1 else []
+  return markup.section("Figures", markup.facts(rows, heads))
+
+
+def _count(value: float | None) -> str:
+  return "–" if value is None else f"{value:,.0f}"

@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Text in, text out, a line each: line n of the output belongs to line n of the input.
+
+python -m elmer_jax.generate --checkpoint=DIR --input=FILE|- --output=FILE|-
+
+An empty line gives an empty line. A line break in a generated text becomes a space.
+"""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from absl import flags
+
+from elmer_jax import api, compilation
+from elmer_jax.command import run_flags
+from elmer_jax.errors import UserError
+
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir or checkpoint.")
+_INPUT = flags.DEFINE_string("input", "-", "Text file, a source a line; - is stdin.")
+_OUTPUT = flags.DEFINE_string("output", "-", "Where the texts go; - is stdout.")
+_FORMAT = flags.DEFINE_enum(
+  "format", "text", ["text", "jsonl"], "jsonl adds ids, exit layers, confidences."
+)
+_EXIT = flags.DEFINE_string("exit", None, "soft or none; default: as it was trained.")
+_LENGTH = flags.DEFINE_integer(
+  "target_length", None, "Positions to decode; default: as it was trained.", 1
+)
+_BATCH = flags.DEFINE_integer("batch_size", 32, "Texts at a time.", 1)
+_KEEP = flags.DEFINE_bool("keep_repeats", False, "Keep tokens that repeat the last.")
+
+
+def main() -> None:
+  if not _CHECKPOINT.value:
+    raise UserError("--checkpoint is missing: the workdir of a run")
+  compilation.cache_programs()
+  with _reader(_INPUT.value) as source:
+    # Only now is it worth loading a model.
+    model = api.load(_CHECKPOINT.value)
+    results = api.stream(
+      model,
+      _lines(source),
+      exit=_EXIT.value,
+      target_length=_LENGTH.value,
+      batch_size=_BATCH.value,
+      remove_repeats=not _KEEP.value,
+    )
+    with _writer(_OUTPUT.value) as output:
+      for result in results:
+        output.write(_line(model, result) + "\n")
+
+
+def _lines(source: TextIO) -> Iterator[str]:
+  for line in source:
+    yield line.strip()
+
+
+def _line(model: api.Model, result: api.Result) -> str:
+  if _FORMAT.value == "text":
+    return " ".join(result.text.split())
+  return json.dumps(
+    {
+      "text": result.text,
+      "token_ids": result.token_ids.tolist(),
+      "tokens": model.vocabulary.pieces(result.token_ids),
+      "exit_layers": result.exit_layers.tolist(),
+      "confidence": [round(float(share), 4) for share in result.confidence],
+      "by_layer": [model.vocabulary.pieces(ids) for ids in result.by_layer],
+    },
+    ensure_ascii=False,
+  )
+
+
+@contextlib.contextmanager
+def _reader(path: str) -> Iterator[TextIO]:
+  """Yields a text file in which only a line feed ends a line."""
+  form = {"encoding": "utf-8-sig", "errors": "replace", "newline": "\n"}
+  if path == "-":
+    sys.stdin.reconfigure(**form)
+    yield sys.stdin
+    return
+  try:
+    file = open(path, **form)  # noqa: SIM115
+  except OSError as error:
+    raise UserError(f"--input={path} can't be read: {error.strerror}") from error
+  with file:
+    yield file
+
+
+@contextlib.contextmanager
+def _writer(path: str) -> Iterator[TextIO]:
+  """Yields a file that appears under its name once it is complete."""
+  if path == "-":
+    # Whoever reads along gets every line at once.
+    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+    yield sys.stdout
+    return
+  temporary = Path(path + ".partial")
+  try:
+    with temporary.open("w", encoding="utf-8") as file:
+      yield file
+    os.replace(temporary, path)
+  except OSError as error:
+    raise UserError(f"--output={path} can't be written: {error.strerror}") from error
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+  run_flags(main)
