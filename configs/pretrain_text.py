@@ -24,6 +24,7 @@ def get_config():
   config.model.update({"encoder_heads": 4, "decoder_heads": 4})
   config.model.update({"encoder_feed_forward": 1024, "decoder_feed_forward": 1024})
   config.model.update({"norm": "pre", "dropout": 0.0, "positions": 512})
+  config.model.init_stddev = config.model.d_model**-0.5
   config.optimizer.update({"learning_rate": 1e-3, "warmup_steps": 100})
   config.train.update({"steps": 2000, "log_every": 50, "eval_every": 500})
   config.checkpoint.every = 500

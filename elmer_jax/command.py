@@ -7,6 +7,7 @@ Every command is a function `main(config, workdir)` handed to `run`.
 
 import difflib
 import logging as python_logging
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -93,6 +94,9 @@ def flat_keys(config: ml_collections.ConfigDict | None) -> dict[str, object]:
 
 def _set_up_log() -> None:
   """Sends this package's own notes, and the errors of others, to standard error."""
+  # TensorFlow, where it is loaded at all, tells at length that it found no GPU.
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
   logging.use_absl_handler()
   logging.set_verbosity(logging.INFO)
   handler = logging.get_absl_handler()
@@ -102,8 +106,9 @@ def _set_up_log() -> None:
   home = str(Path(__file__).parent)
   # Orbax alone writes a dozen lines for each checkpoint.
   handler.addFilter(
-    lambda record: record.pathname.startswith(home)
-    or record.levelno >= python_logging.ERROR
+    lambda record: (
+      record.pathname.startswith(home) or record.levelno >= python_logging.ERROR
+    )
   )
 
 

@@ -27,6 +27,9 @@ class ModelConfig:
   decoder_feed_forward: int = 3072
   positions: int = 1024  # rows of the position tables that a text can use
   dropout: float = 0.1
+  # Of every matrix and table. BART's value suits widths near 768; a narrow model stays
+  # blind to its source for long unless it starts near d_model**-0.5.
+  init_stddev: float = 0.02
   norm: str = "post"  # "post" as BART, or "pre": trains at higher learning rates
   scale_embedding: bool = False  # token embeddings times sqrt(d_model)
   soft_exit: bool = False  # has the projection of soft exit

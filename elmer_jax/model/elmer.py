@@ -35,7 +35,7 @@ class Elmer(nnx.Module):
   def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
     self.config = config
     rows = config.padded_vocabulary_size
-    self.tokens = layers.table(rows, config.d_model, ("vocab", "embed"), rngs)
+    self.tokens = layers.table(config, rows, ("vocab", "embed"), rngs)
     # BART's `final_logits_bias`: a constant that files carry and training leaves alone.
     self.logits_bias = nnx.Param(jnp.zeros(rows, jnp.float32), axes=("vocab",))
     self.encoder = Encoder(config, rngs)

@@ -18,7 +18,7 @@ class InputEmbedding(nnx.Module):
   def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
     self.config = config
     rows = config.positions + POSITION_OFFSET
-    self.positions = layers.table(rows, config.d_model, ("positions", "embed"), rngs)
+    self.positions = layers.table(config, rows, ("positions", "embed"), rngs)
     self.norm = layers.layer_norm(config, rngs)
 
   def __call__(

@@ -8,7 +8,6 @@ from flax import nnx
 
 from elmer_jax.model.config import ModelConfig
 
-INIT_STDDEV = 0.02  # of every matrix and table, as BART
 NORM_EPSILON = 1e-5
 
 
@@ -19,7 +18,9 @@ def linear(
   return nnx.Linear(
     *sizes,
     dtype=jnp.dtype(config.dtype),
-    kernel_init=nnx.with_metadata(nnx.initializers.normal(INIT_STDDEV), axes=axes),
+    kernel_init=nnx.with_metadata(
+      nnx.initializers.normal(config.init_stddev), axes=axes
+    ),
     bias_init=nnx.with_metadata(nnx.initializers.zeros_init(), axes=axes[1:]),
     rngs=rngs,
   )
@@ -37,10 +38,13 @@ def layer_norm(config: ModelConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
   )
 
 
-def table(rows: int, width: int, axes: tuple[str, str], rngs: nnx.Rngs) -> nnx.Param:
-  """Returns a float32 table [rows, width] of embeddings."""
-  init = nnx.initializers.normal(INIT_STDDEV)
-  return nnx.Param(init(rngs.params(), (rows, width), jnp.float32), axes=axes)
+def table(
+  config: ModelConfig, rows: int, axes: tuple[str, str], rngs: nnx.Rngs
+) -> nnx.Param:
+  """Returns a float32 table [rows, D] of embeddings."""
+  init = nnx.initializers.normal(config.init_stddev)
+  shape = (rows, config.d_model)
+  return nnx.Param(init(rngs.params(), shape, jnp.float32), axes=axes)
 
 
 def fold_in(keys_B: jax.Array | None, number: int | jax.Array) -> jax.Array | None:

@@ -155,7 +155,7 @@ def start_from(path: str, config: ModelConfig, fresh: dict) -> dict:
     UserError: if the checkpoint's sizes are not those of `config`.
   """
   theirs, params, _, _ = load(path)
-  free = {"dropout", "dtype", "remat", "head_chunk", "soft_exit"}
+  free = {"dropout", "init_stddev", "dtype", "remat", "head_chunk", "soft_exit"}
   differing = [
     f"model.{name} {value} there, {getattr(config, name)} here"
     for name, value in describe(theirs).items()

@@ -109,5 +109,5 @@ def record_seconds(workdir: str, stage: str, seconds: float) -> None:
 def write_whole(path: Path, text: str) -> None:
   """Writes a file so that it is there whole or as it was before."""
   temporary = path.with_name(path.name + ".partial")
-  temporary.write_text(text)
+  temporary.write_text(text, encoding="utf-8")
   os.replace(temporary, path)

@@ -1,0 +1,32 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fine-tunes the small ELMER on your own pairs of source and target, with soft exit.
+
+    python -m elmer_jax.train --config=configs/finetune_pairs.py --workdir=W \\
+        --config.data.files='a.jsonl,b.tsv' --config.init_from=PRETRAINED
+
+JSONL with the fields `source` and `target`, or TSV with these two columns, as they are
+or compressed (.gz, .zst). About one pair in 50 is kept for validation; `evaluate`
+scores the texts written for those. PRETRAINED is the workdir of a run of
+configs/quickstart.py, or of another pre-training, whose sizes --config.model.* then has
+to repeat; it gives weights and vocabulary. Without init_from both are made anew.
+"""
+
+from elmer_jax import configuration
+
+
+def get_config():
+  config = configuration.default()
+  config.data.task = "text_pairs"
+  config.data.update({"source_length": 128, "target_length": 32, "batch_size": 32})
+  config.data.update({"vocabulary_size": 4096, "processes": 2})
+  # As in configs/quickstart.py, whose weights have to fit in.
+  config.model.update({"encoder_layers": 3, "decoder_layers": 3, "d_model": 128})
+  config.model.update({"encoder_heads": 4, "decoder_heads": 4})
+  config.model.update({"encoder_feed_forward": 512, "decoder_feed_forward": 512})
+  config.model.update({"norm": "pre", "dropout": 0.1, "positions": 128})
+  config.objective.name = "soft_exit"
+  config.optimizer.update({"learning_rate": 1e-3, "warmup_steps": 100})
+  config.train.update({"steps": 1000, "log_every": 50, "eval_every": 250})
+  config.checkpoint.every = 250
+  return config

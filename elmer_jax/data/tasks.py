@@ -1,0 +1,389 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""The tasks and mixtures of this project in seqio's registries.
+
+Importing this module registers them, for any seqio program:
+
+    import seqio
+    from elmer_jax.data import tasks
+
+    tasks.use_vocabulary("WORKDIR/vocabulary")
+    mixture = seqio.get_mixture_or_task("pydocs_pretrain")
+    dataset = mixture.get_dataset({"inputs": 128, "targets": 128}, split="train")
+
+Examples have the features `inputs` (BOS, ids, EOS) and `targets` (ids, EOS). Without
+shuffling, example i of a task under a seed has the ids that `loader` gives for index i
+of the task's cache under that seed. Of the package only this module and the evaluation
+of fine-tunings import seqio and TensorFlow.
+"""
+
+import contextlib
+import contextvars
+import difflib
+import functools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from elmer_jax.data import loader, metrics, pydocs
+from elmer_jax.data.corruption import Corruption
+from elmer_jax.data.recipe import (
+  Item,
+  Recipe,
+  characters,
+  pairs_recipe,
+  text_recipe,
+)
+from elmer_jax.data.vocabulary import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Vocabulary
+from elmer_jax.data.windows import Boundaries, windows
+from elmer_jax.errors import UserError
+
+VOCABULARY_VARIABLE = "ELMER_JAX_VOCABULARY"
+
+_vocabulary_directory: str | None = None
+
+
+def use_vocabulary(directory: str | os.PathLike) -> None:
+  """Says which vocabulary the tasks of this process encode with."""
+  global _vocabulary_directory
+  _vocabulary_directory = os.fspath(directory)
+
+
+class TaskVocabulary(seqio.Vocabulary):
+  """`Vocabulary` as seqio wants it; files are read when it is first used.
+
+  The folder is that of `use_vocabulary`, else of the environment variable
+  ELMER_JAX_VOCABULARY.
+  """
+
+  @property
+  def vocabulary(self) -> Vocabulary:
+    directory = _vocabulary_directory or os.environ.get(VOCABULARY_VARIABLE)
+    if not directory:
+      raise UserError(
+        "no vocabulary is chosen: call elmer_jax.data.tasks.use_vocabulary(directory) "
+        f"or set {VOCABULARY_VARIABLE} to a folder with vocab.json and merges.txt"
+      )
+    return _load(directory)
+
+  @property
+  def bos_id(self) -> int:
+    return BOS_ID
+
+  @property
+  def pad_id(self) -> int:
+    return PAD_ID
+
+  @property
+  def eos_id(self) -> int:
+    return EOS_ID
+
+  @property
+  def unk_id(self) -> int:
+    return UNK_ID
+
+  @property
+  def _base_vocab_size(self) -> int:
+    return self.vocabulary.size
+
+  def _encode(self, s: str) -> list[int]:
+    return self.vocabulary.encode(s).tolist()
+
+  def _decode(self, ids: Sequence[int]) -> str:
+    return self.vocabulary.decode(ids)
+
+  def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
+    def encode(text: bytes | np.ndarray) -> np.ndarray:
+      # In a graph TensorFlow hands over bytes, outside of one an array.
+      text = text.item() if isinstance(text, np.ndarray) else text
+      return self.vocabulary.encode(tf.compat.as_text(text))
+
+    return tf.ensure_shape(tf.numpy_function(encode, [s], tf.int32), [None])
+
+  def _decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
+    def decode(rows: np.ndarray) -> np.ndarray:
+      texts = [self.vocabulary.decode(row) for row in rows.reshape(-1, rows.shape[-1])]
+      texts = [text.encode("utf-8") for text in texts]
+      return np.array(texts, object).reshape(rows.shape[:-1])
+
+    texts = tf.numpy_function(decode, [ids], tf.string)
+    return tf.ensure_shape(texts, ids.shape[:-1])
+
+
+@functools.cache
+def _load(directory: str) -> Vocabulary:
+  return Vocabulary.load(directory)
+
+
+@functools.cache
+def _corruption(vocabulary: Vocabulary) -> Corruption:
+  return Corruption.of(vocabulary)
+
+
+@functools.cache
+def _boundaries(vocabulary: Vocabulary) -> Boundaries:
+  return Boundaries.of(vocabulary)
+
+
+VOCABULARY = TaskVocabulary()
+FEATURES = {
+  name: seqio.Feature(VOCABULARY, add_eos=True, dtype=tf.int32)
+  for name in ("inputs", "targets")
+}
+
+
+class RecipeSource(seqio.DataSource):
+  """The documents or pairs of a recipe as a seqio data source.
+
+  A document is {"text"}, a pair {"source", "target"}: scalar strings, in the order of
+  the recipe. seqio shuffles examples, not documents.
+  """
+
+  def __init__(self, recipe: Recipe):
+    super().__init__(splits=recipe.splits)
+    self.recipe = recipe
+
+  @property
+  def supports_arbitrary_sharding(self) -> bool:
+    return False
+
+  def list_shards(self, split: str) -> Sequence[str]:
+    return [split]
+
+  def get_dataset(
+    self,
+    split: str = "train",
+    shuffle: bool = True,
+    seed: int | None = None,
+    shard_info: seqio.ShardInfo | None = None,
+    **unused,
+  ) -> tf.data.Dataset:
+    names = ("text",) if self.recipe.kind == "lplm" else ("source", "target")
+
+    def items() -> Iterator[dict[str, str]]:
+      for item in self.recipe.read(split):
+        texts = [item] if isinstance(item, str) else item
+        yield dict(zip(names, texts, strict=True))
+
+    signature = {name: tf.TensorSpec([], tf.string) for name in names}
+    return tf.data.Dataset.from_generator(items, output_signature=signature)
+
+
+_seed: contextvars.ContextVar[int] = contextvars.ContextVar("seed", default=0)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+  token = _seed.set(seed or 0)
+  try:
+    yield
+  finally:
+    _seed.reset(token)
+
+
+class SeededTask(seqio.Task):
+  """A task whose preprocessors know the seed that the dataset was asked for with.
+
+  seqio itself only gives preprocessors a stream of numbers that it derives from the
+  seed, which the Grain loader could not draw. No seed counts as 0.
+  """
+
+  def preprocess_postcache(
+    self,
+    dataset: tf.data.Dataset,
+    sequence_length: Mapping[str, int] | None,
+    seed: int | None = None,
+  ) -> tf.data.Dataset:
+    with _seeded(seed):
+      return super().preprocess_postcache(dataset, sequence_length, seed)
+
+
+def encode(dataset: tf.data.Dataset) -> tf.data.Dataset:
+  """Encodes every text {name: string} as {name: int32 [n]}; keeps the pairs' texts.
+
+  A pair's texts go on as `inputs_pretokenized` and `targets_pretokenized`, as is usual
+  in seqio, for post-processing and metrics.
+  """
+
+  def of_example(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    encoded = {name: VOCABULARY.encode_tf(text) for name, text in example.items()}
+    if "source" in example:
+      encoded["inputs_pretokenized"] = example["source"]
+      encoded["targets_pretokenized"] = example["target"]
+    return encoded
+
+  return dataset.map(of_example, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def cut_windows(
+  dataset: tf.data.Dataset, sequence_length: Mapping[str, int] | None
+) -> tf.data.Dataset:
+  """Cuts {"text": int32 [n]} into {"text": int32 [window]}, as the cache does.
+
+  A window has at most min(inputs - 2, targets - 1) ids, for BOS and EOS to fit.
+  """
+  lengths = _lengths(sequence_length)
+  length = min(lengths["inputs"] - 2, lengths["targets"] - 1)
+
+  def cut(ids: np.ndarray) -> np.ndarray:
+    parts = windows(ids, _boundaries(VOCABULARY.vocabulary), length)
+    return np.array([len(part) for part in parts], np.int64)
+
+  def of_document(example: dict[str, tf.Tensor]) -> tf.data.Dataset:
+    sizes = tf.ensure_shape(tf.numpy_function(cut, [example["text"]], tf.int64), [None])
+    parts = tf.RaggedTensor.from_row_lengths(example["text"], sizes)
+    return tf.data.Dataset.from_tensor_slices({"text": parts})
+
+  def dense(example: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
+    return {"text": tf.ensure_shape(tf.convert_to_tensor(example["text"]), [None])}
+
+  return dataset.flat_map(of_document).map(dense)
+
+
+def corrupt(
+  dataset: tf.data.Dataset, sequence_length: Mapping[str, int] | None
+) -> tf.data.Dataset:
+  """Makes `inputs` and `targets` of windows {"text": int32 [n]}, as the loader does."""
+  source_length = _lengths(sequence_length)["inputs"]
+  seed = _seed.get()
+
+  def rows(index: int, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    corruption = _corruption(VOCABULARY.vocabulary)
+    return loader.lplm_rows(window, seed, int(index), corruption, source_length)
+
+  def of_window(index: tf.Tensor, example: dict[str, tf.Tensor]):
+    inputs, targets = tf.numpy_function(
+      rows, [index, example["text"]], [tf.int32, tf.int32]
+    )
+    return {
+      "inputs": tf.ensure_shape(inputs, [None]),
+      "targets": tf.ensure_shape(targets, [None]),
+    }
+
+  return dataset.enumerate().map(of_window, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def cut_pairs(
+  dataset: tf.data.Dataset, sequence_length: Mapping[str, int] | None
+) -> tf.data.Dataset:
+  """Makes `inputs` and `targets` of encoded pairs, cut so that BOS and EOS fit."""
+  lengths = _lengths(sequence_length)
+
+  def of_pair(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    example = dict(example)
+    source = example.pop("source")[: lengths["inputs"] - 2]
+    target = example.pop("target")[: lengths["targets"] - 1]
+    inputs = tf.concat([[BOS_ID], source, [EOS_ID]], axis=0)
+    return example | {"inputs": inputs, "targets": tf.concat([target, [EOS_ID]], 0)}
+
+  return dataset.map(of_pair, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _lengths(sequence_length: Mapping[str, int] | None) -> Mapping[str, int]:
+  if sequence_length is None or not {"inputs", "targets"} <= sequence_length.keys():
+    raise UserError(
+      "the tasks of elmer_jax need sequence_length={'inputs': …, 'targets': …}"
+    )
+  return sequence_length
+
+
+def register_lplm(recipe: Recipe) -> seqio.Task:
+  """Registers a recipe of documents as an LPLM pre-training task under its name."""
+  return _register(recipe, [cut_windows, corrupt])
+
+
+def register_pairs(
+  recipe: Recipe,
+  postprocess_fn: Callable | None = metrics.one_line,
+  metric_fns: Sequence[Callable] = (metrics.rouge, metrics.distinct),
+) -> seqio.Task:
+  """Registers a recipe of pairs as a task under its name, with what scores it."""
+  return _register(recipe, [cut_pairs], postprocess_fn, metric_fns)
+
+
+def register_text(name: str, files: str) -> seqio.Task:
+  """Registers the user's own text files as an LPLM task: 'a.txt,b/*.jsonl.zst'."""
+  return register_lplm(text_recipe(name, files))
+
+
+def register_pair_files(name: str, files: str) -> seqio.Task:
+  """Registers the user's own pairs as a task: 'a.jsonl,b.tsv'."""
+  return register_pairs(pairs_recipe(name, files))
+
+
+def _register(recipe, preprocessors, postprocess_fn=None, metric_fns=()) -> seqio.Task:
+  if recipe.name in seqio.TaskRegistry.names():
+    raise UserError(f"there is a task {recipe.name} already: choose another name")
+  return seqio.TaskRegistry.add(
+    recipe.name,
+    source=RecipeSource(recipe),
+    preprocessors=[
+      encode,
+      seqio.CacheDatasetPlaceholder(required=False),
+      *preprocessors,
+    ],
+    output_features=FEATURES,
+    postprocess_fn=postprocess_fn,
+    metric_fns=list(metric_fns),
+    task_cls=SeededTask,
+  )
+
+
+def recipes_of(name: str) -> list[tuple[Recipe, float]]:
+  """Returns the recipes of a task or mixture, each with its rate.
+
+  Raises:
+    UserError: there is no such task or mixture, or it is not made of recipes.
+  """
+  known = [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()]
+  if name not in known:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0)
+    raise UserError(f"there is no task or mixture {name!r}. Did you mean {near[0]!r}?")
+  provider = seqio.get_mixture_or_task(name)
+  recipes = []
+  for task in seqio.get_subtasks(provider):
+    if not isinstance(task.source, RecipeSource):
+      raise UserError(f"task {task.name} has no recipe: register it with register_lplm")
+    is_mixture = isinstance(provider, seqio.Mixture)
+    recipes.append((task.source.recipe, provider.get_rate(task) if is_mixture else 1.0))
+  return recipes
+
+
+def texts(evaluator: seqio.Evaluator, feature: str = "inputs") -> list[str]:
+  """Returns the texts of a feature of all examples of an evaluator of one task."""
+  [task] = evaluator.eval_tasks
+  examples = evaluator.cached_task_datasets[task.name].as_numpy_iterator()
+  return [example[f"{feature}_pretokenized"].decode() for example in examples]
+
+
+def predictions(rows: Sequence[np.ndarray]) -> list[tuple[int, np.ndarray]]:
+  """Returns generated ids as a `predict_fn` of `seqio.Evaluator` has to return them.
+
+  Args:
+    rows: token ids int32 [n] of every example, in the order of the data set.
+
+  Returns:
+    Number and ids [N] of every example; the evaluator wants them of one length.
+  """
+  padded = np.full((len(rows), max(map(len, rows))), PAD_ID, np.int32)
+  for row, ids in zip(padded, rows, strict=True):
+    row[: len(ids)] = ids
+  return list(enumerate(padded))
+
+
+def _register_own() -> None:
+  """Registers what this project trains on by default."""
+
+  def size_of(read: Callable[[str], Iterator[Item]]) -> Callable[[str], int]:
+    return lambda split: sum(map(characters, read(split)))
+
+  documents, pairs = pydocs.documents, pydocs.summary_pairs
+  register_lplm(Recipe("pydocs_lplm", "lplm", documents, size=size_of(documents)))
+  register_pairs(Recipe("pydocs_summary", "pairs", pairs, size=size_of(pairs)))
+  seqio.MixtureRegistry.add("pydocs_pretrain", [("pydocs_lplm", 1.0)])
+
+
+_register_own()

@@ -1,0 +1,199 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a fine-tuned model's texts are worth, beside texts that need no model.
+
+Everything is scored by `seqio.Evaluator` with the metric functions of the task: the
+model (named after its exit, `soft_exit` or `none`), the same with adjacent repeats kept
+(`_repeats_kept`), the same with every source replaced by another example's
+(`_shuffled_source`), and the baselines.
+"""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import ml_collections
+import numpy as np
+import seqio
+from absl import logging
+
+from elmer_jax import api
+from elmer_jax.data import tasks
+from elmer_jax.data.recipe import Recipe, pairs_recipe
+from elmer_jax.errors import UserError
+from elmer_jax.evaluation import baselines
+from elmer_jax.training import checkpoint
+
+SAMPLES = 20
+# Of more training pairs than these, the baselines see the first ones.
+_TRAINING_PAIRS = 100_000
+
+Rows = Sequence[np.ndarray]  # token ids int32 [n] of every example
+
+
+def evaluate_finetuning(
+  config: ml_collections.ConfigDict, workdir: str, model: api.Model, split: str
+) -> tuple[dict, list[dict]]:
+  """Decodes and scores all examples of a split.
+
+  Returns:
+    The content of `evaluation/SPLIT.json`: scores by system, the shares of distinct
+    outputs and of tokens that were removed as repeats, and samples; and the source,
+    reference and output of every example.
+
+  Raises:
+    UserError: the task is none of pairs, or has no such split.
+  """
+  tasks.use_vocabulary(checkpoint.find(workdir)[0] / "vocabulary")
+  with _task(config) as task:
+    recipe = task.source.recipe
+    if split not in recipe.splits:
+      has = ", ".join(recipe.splits)
+      raise UserError(f"task {config.data.task} has no split {split!r}; it has {has}")
+    evaluator = _Evaluator(task, model, split)
+    writers = _baselines(recipe, split)
+    sources = [source for source, _ in evaluator.pairs]
+    every_token = _generate(model, sources)
+    results = [api.without_repeats(model, result) for result in every_token]
+    systems = _model_systems(model, every_token, results)
+    for name, writer in writers.items():
+      systems[name] = model.vocabulary.encode_batch(list(map(writer, sources)))
+    scores = {name: evaluator.scores(rows) for name, rows in systems.items()}
+
+  main = next(iter(scores))
+  tokens = sum(len(result.token_ids) for result in every_token)
+  found = {
+    "split": split,
+    "examples": len(results),
+    "distinct_outputs": scores[main]["distinct_outputs"],
+    "removed_repeats": sum(r.removed_repeats for r in results) / max(tokens, 1),
+    "systems": scores,
+    "samples": _samples(model, evaluator.pairs, results),
+  }
+  predictions = [
+    {"source": source, "reference": reference, "output": result.text}
+    for (source, reference), result in zip(evaluator.pairs, results, strict=True)
+  ]
+  return found, predictions
+
+
+def _generate(model: api.Model, sources: Sequence[str]) -> list[api.Result]:
+  start = time.monotonic()
+  results = api.generate(model, sources, remove_repeats=False)
+  seconds = time.monotonic() - start
+  logging.info("%d texts written in %.1f s", len(results), seconds)
+  return results
+
+
+def _model_systems(
+  model: api.Model, every_token: Sequence[api.Result], results: Sequence[api.Result]
+) -> dict[str, Rows]:
+  """Returns the ids of the model's texts and of its two variants, by name."""
+  name = "soft_exit" if model.objective == "soft_exit" else "none"
+  ids = [result.token_ids for result in results]
+  half = len(ids) // 2
+  return {
+    name: ids,
+    f"{name}_repeats_kept": [result.token_ids for result in every_token],
+    # A text follows from its source alone, so exchanging the texts does the same. The
+    # neighbours' won't do: they often are about the same thing.
+    f"{name}_shuffled_source": ids[half:] + ids[:half],
+  }
+
+
+@contextlib.contextmanager
+def _task(config: ml_collections.ConfigDict) -> Iterator[seqio.Task]:
+  """Yields the task of a run; own pairs are one as long as they are needed."""
+  if config.data.files:
+    recipe = pairs_recipe("own_pairs", config.data.files)
+    try:
+      yield tasks.register_pairs(recipe)
+    finally:
+      seqio.TaskRegistry.remove(recipe.name)
+    return
+  recipes = tasks.recipes_of(config.data.task)
+  if len(recipes) > 1 or recipes[0][0].kind != "pairs":
+    raise UserError(
+      f"{config.data.task} can't be evaluated: it is not one task of source and target"
+    )
+  yield seqio.TaskRegistry.get(recipes[0][0].name)
+
+
+class _Evaluator:
+  """A `seqio.Evaluator` of one split of one task.
+
+  Attributes:
+    pairs: source and reference of every example.
+  """
+
+  def __init__(self, task: seqio.Task, model: api.Model, split: str):
+    self._name = task.name
+    lengths = {"inputs": model.source_length, "targets": model.target_length}
+    with _quiet():
+      self._evaluator = seqio.Evaluator(
+        task.name,
+        seqio.EncDecFeatureConverter(pack=False),
+        split,
+        sequence_length=lengths,
+      )
+      sources = tasks.texts(self._evaluator)
+      references = tasks.texts(self._evaluator, "targets")
+      self.pairs = list(zip(sources, references, strict=True))
+    if not self.pairs:
+      raise UserError(f"task {task.name} has no examples in its split {split!r}")
+
+  def scores(self, rows: Rows) -> dict[str, float]:
+    """Returns what the task's metric functions say of generated ids."""
+
+    def predict(dataset) -> list[tuple[int, np.ndarray]]:
+      del dataset  # has the references as well; all decoding was done from the sources
+      return tasks.predictions(rows)
+
+    with _quiet():
+      found, _ = self._evaluator.evaluate(compute_metrics=True, predict_fn=predict)
+      metrics = found.result()[self._name]
+    return {name: float(value) for name, value in metrics.items()}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+  """Keeps seqio's notes on how it works out of the run's log."""
+  verbosity = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)
+  try:
+    yield
+  finally:
+    logging.set_verbosity(verbosity)
+
+
+def _baselines(recipe: Recipe, split: str) -> Mapping[str, baselines.Writer]:
+  """Returns the baselines, chosen on pairs that are not the scored ones."""
+  train = list(itertools.islice(recipe.read("train"), _TRAINING_PAIRS))
+  if split != "validation" and "validation" in recipe.splits:
+    held_out = list(recipe.read("validation"))
+  else:
+    held_out, train = train[1::2], train[::2]
+  return baselines.fit([target for _, target in train], held_out or train)
+
+
+def _samples(
+  model: api.Model,
+  pairs: Sequence[tuple[str, str]],
+  results: Sequence[api.Result],
+) -> list[dict]:
+  """Describes some examples, spread over all, with what every layer predicted."""
+  pieces = model.vocabulary.pieces
+  return [
+    {
+      "source": source,
+      "reference": reference,
+      "output": result.text,
+      "pieces": pieces(result.token_ids),
+      "layers": [pieces(ids_N) for ids_N in result.by_layer],
+      "exit_layers": result.exit_layers.tolist(),
+    }
+    for (source, reference), result in baselines.spread(
+      list(zip(pairs, results, strict=True)), SAMPLES
+    )
+  ]

@@ -1,0 +1,39 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every file in configs/ is usable, and those that belong together fit."""
+
+import runpy
+from pathlib import Path
+
+import ml_collections
+import pytest
+
+from elmer_jax import configuration, objectives
+from elmer_jax.training import checkpoint
+
+FILES = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
+
+
+def config_of(path: Path) -> ml_collections.ConfigDict:
+  return runpy.run_path(str(path))["get_config"]()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_configuration_is_sound(path):
+  config = config_of(path)
+  configuration.check(config)
+  configuration.model_config(config, config.data.vocabulary_size)
+  objectives.get(config)
+  # A fine-tuning is of pairs; the file's name tells what it is.
+  assert (config.objective.name != "lplm") == path.stem.startswith("finetune_")
+
+
+@pytest.mark.parametrize("name", ["finetune_pydocs", "finetune_pairs"])
+def test_the_weights_of_the_quickstart_fit_into_the_fine_tunings(name):
+  def sizes(name: str) -> dict:
+    config = config_of(FILES[0].with_name(f"{name}.py"))
+    return checkpoint.describe(configuration.model_config(config, 4096))
+
+  free = {"dropout", "soft_exit"}
+  ours, theirs = sizes(name), sizes("quickstart")
+  assert {key for key in ours if ours[key] != theirs[key]} <= free

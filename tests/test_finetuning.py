@@ -1,0 +1,176 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""The evaluation of a fine-tuning: right rows, and the figures that seqio gives."""
+
+import ast
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import seqio
+import tiny
+import tiny_run
+import tiny_text
+from absl import flags
+
+import elmer_jax
+from elmer_jax import api, evaluate
+from elmer_jax.data import metrics, tasks
+from elmer_jax.data.recipe import Recipe
+from elmer_jax.errors import UserError
+from elmer_jax.evaluation import finetuning, runs
+
+# What the README shows, for another task and workdir.
+SCRIPT = """
+import elmer_jax, seqio
+from elmer_jax.data import tasks
+
+model = elmer_jax.load("W/finetune")
+tasks.use_vocabulary("W/finetune/checkpoints/vocabulary")
+lengths = {"inputs": model.source_length, "targets": model.target_length}
+convert = seqio.EncDecFeatureConverter(pack=False)
+evaluator = seqio.Evaluator("pydocs_summary", convert, "test", sequence_length=lengths)
+ids = [r.token_ids for r in elmer_jax.generate(model, tasks.texts(evaluator))]
+rows = tasks.predictions(ids)
+print(evaluator.evaluate(compute_metrics=True, predict_fn=lambda _: rows)[0].result())
+"""
+
+
+def pairs(split: str) -> list[tuple[str, str]]:
+  texts = tiny_text.documents(45, seed=["train", "validation", "test"].index(split))
+  # Single letters are what untrained models write by chance.
+  return [
+    (f"def read_{n % 7}(x)\n{text}", f"Read\n{' '.join('kqteluby'[n % 6 :][:3])}.")
+    for n, text in enumerate(texts)
+  ]
+
+
+@pytest.fixture(scope="module")
+def task():
+  yield tasks.register_pairs(Recipe("tiny_summary", "pairs", lambda s: iter(pairs(s))))
+  seqio.TaskRegistry.remove("tiny_summary")
+
+
+def configure(**changes):
+  changes |= {"objective__name": "soft_exit", "data__source_length": 40}
+  return tiny.configure(**changes)
+
+
+@pytest.fixture(scope="module")
+def run(task, tmp_path_factory) -> Path:
+  workdir = tmp_path_factory.mktemp("run")
+  tiny_run.write(configure(data__task="tiny_summary"), workdir, tiny_text.vocabulary())
+  return workdir
+
+
+def command(config, workdir: Path, *arguments: str) -> None:
+  flags.FLAGS.unparse_flags()
+  flags.FLAGS([sys.argv[0], *arguments])
+  evaluate.main(config, str(workdir))
+  flags.FLAGS["split"].unparse()
+
+
+@pytest.fixture(scope="module")
+def found(run) -> dict:
+  command(configure(data__task="tiny_summary"), run)
+  return json.loads((run / "evaluation" / "test.json").read_text())
+
+
+def test_all_systems_are_scored_and_the_report_is_there(found, run):
+  assert list(found["systems"]) == [
+    "soft_exit",
+    "soft_exit_repeats_kept",
+    "soft_exit_shuffled_source",
+    "baseline_constant",
+    "baseline_template",
+    "baseline_lead",
+    "baseline_name",
+  ]
+  assert found["checkpoint_step"] == tiny_run.STEP
+  assert found["examples"] == 45
+  assert found["systems"]["baseline_template"]["rougeL"] > 0
+  summary = json.loads((run / "report" / "summary.json").read_text())
+  assert summary["test"]["soft_exit"] == found["systems"]["soft_exit"]
+  assert set(runs.RESULTS["finetune"][1]) <= found.keys()
+
+
+def test_a_user_of_seqio_finds_the_same_figures(found, run, capsys):
+  script = SCRIPT.replace("W/finetune", str(run))
+  exec(script.replace("pydocs_summary", "tiny_summary"), {})
+  scores = ast.literal_eval(capsys.readouterr().out)
+  assert scores == {"tiny_summary": found["systems"]["soft_exit"]}
+
+
+def test_predictions_are_what_was_scored(found, run):
+  text = (run / "evaluation" / "predictions.jsonl").read_text()
+  lines = [json.loads(line) for line in text.splitlines()]
+  assert [(line["source"], line["reference"]) for line in lines] == pairs("test")
+  references = [metrics.one_line(line["reference"]) for line in lines]
+  outputs = [metrics.one_line(line["output"]) for line in lines]
+  systems = found["systems"]
+  assert metrics.rouge(references, outputs).items() <= systems["soft_exit"].items()
+  assert found["distinct_outputs"] == len(set(outputs)) / 45 > 1 / 45
+
+  # The model's own answer to another source, not to the neighbour's.
+  model = elmer_jax.load(str(run))
+  sources = [line["source"] for line in lines]
+  moved = elmer_jax.generate(model, sources[22:] + sources[:22])
+  foreign = metrics.rouge(references, [metrics.one_line(r.text) for r in moved])
+  assert foreign.items() <= systems["soft_exit_shuffled_source"].items()
+  assert foreign["rouge1"] != systems["soft_exit"]["rouge1"]
+
+
+def test_removed_repeats_are_a_share_of_all_tokens(found, run):
+  model = elmer_jax.load(str(run))
+  sources = [source for source, _ in pairs("test")]
+  every = elmer_jax.generate(model, sources, remove_repeats=False)
+  kept = elmer_jax.generate(model, sources)
+  tokens = [sum(len(r.token_ids) for r in results) for results in (every, kept)]
+  assert found["removed_repeats"] == pytest.approx(1 - tokens[1] / tokens[0])
+  assert 0 < found["removed_repeats"] < 1
+
+
+def test_samples_have_the_history_of_every_token(found):
+  assert len(found["samples"]) == finetuning.SAMPLES
+  for sample in found["samples"]:
+    count = len(sample["pieces"])
+    assert len(sample["layers"]) == 3
+    assert all(len(layer) == count for layer in sample["layers"])
+    assert sample["layers"][-1] == sample["pieces"]
+    assert len(sample["exit_layers"]) == count
+
+
+def test_an_evaluated_checkpoint_is_left_alone(found, run):
+  before = (run / "evaluation" / "test.json").stat().st_mtime_ns
+  command(configure(data__task="tiny_summary"), run)
+  assert (run / "evaluation" / "test.json").stat().st_mtime_ns == before
+
+
+def test_own_pairs_are_measured_on_their_validation_split(tmp_path):
+  path = tmp_path / "pairs.jsonl"
+  rows = [
+    {"source": f"Where is {number}?", "target": f"Here is {number}."}
+    for number in range(300)
+  ]
+  path.write_text("\n".join(map(json.dumps, rows)))
+  config = configure(data__task="pydocs_summary", data__files=str(path))
+  tiny_run.write(config, tmp_path / "run", tiny_text.vocabulary())
+  command(config, tmp_path / "run", "--split=validation")
+  results = tmp_path / "run" / "evaluation" / "validation.json"
+  found = json.loads(results.read_text())
+  assert found["split"] == "validation" and found["examples"] > 1
+  assert list(found["systems"])[-2:] == ["baseline_constant", "baseline_lead"]
+  assert found["systems"]["baseline_constant"]["rougeL"] > 50
+  assert (results.parent / "validation_predictions.jsonl").exists()
+  summary = json.loads((tmp_path / "run" / "report" / "summary.json").read_text())
+  assert summary["validation"]["examples"] == found["examples"]
+  with pytest.raises(UserError, match="pydocs_summary has no split 'test'; it has"):
+    command(config, tmp_path / "run", "--split=test")
+
+
+def test_a_task_without_targets_of_its_own_is_refused(run):
+  model = api.load(str(run))
+  config = configure(data__task="pydocs_pretrain")
+  with pytest.raises(UserError, match="not one task of source and target"):
+    finetuning.evaluate_finetuning(config, str(run), model, "test")

@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Generation: a text for each source in order, few programs, clear words."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import tiny_run
+import tiny_text
+from absl import logging
+
+import elmer_jax
+from elmer_jax.decoding import one_pass
+
+TEXTS = [text[:20] for text in tiny_text.documents(11)]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+  workdir = tmp_path_factory.mktemp("run")
+  config = tiny.configure(objective__name="soft_exit", data__source_length=24)
+  tiny_run.write(config, workdir, tiny_text.vocabulary())
+  return workdir
+
+
+@pytest.fixture(scope="module")
+def model(run):
+  return elmer_jax.load(str(run))
+
+
+def texts(results) -> list[str]:
+  return [result.text for result in results]
+
+
+def test_a_text_does_not_depend_on_its_batch(model):
+  together = texts(elmer_jax.generate(model, TEXTS, batch_size=4))
+  assert together == [elmer_jax.generate(model, [text])[0].text for text in TEXTS]
+  assert len(set(together)) > 5
+
+
+def test_blank_sources_give_empty_texts_in_their_places(model):
+  with_blanks = ["", *TEXTS[:2], " \t", TEXTS[2]]
+  found = elmer_jax.generate(model, with_blanks)
+  a, b, c = texts(elmer_jax.generate(model, TEXTS[:3]))
+  assert texts(found) == ["", a, b, "", c]
+  assert found[0].by_layer.shape == (3, 0) and found[0].removed_repeats == 0
+
+
+def test_removing_repeats_leaves_the_other_tokens(model):
+  every = elmer_jax.generate(model, TEXTS, remove_repeats=False)
+  some = elmer_jax.generate(model, TEXTS)
+  for a, b in zip(every, some, strict=True):
+    kept = np.append(True, a.token_ids[1:] != a.token_ids[:-1])
+    np.testing.assert_array_equal(b.token_ids, a.token_ids[kept])
+    np.testing.assert_array_equal(b.by_layer, a.by_layer[:, kept])
+    assert (a.removed_repeats, b.removed_repeats) == (0, (~kept).sum())
+  assert sum(result.removed_repeats for result in some) > 0
+
+
+def test_the_word_mask_is_the_mask_for_a_pretrained_model_only(model):
+  models = [dataclasses.replace(model, objective=o) for o in ("lplm", "last_layer")]
+  filled, plain = (elmer_jax.generate(m, ["a <mask>", "b"]) for m in models)
+  assert filled[0].text != plain[0].text
+  assert filled[1].text == plain[1].text
+
+
+def test_few_programs_serve_all_counts_of_texts(model):
+  """Powers of two up to the batch size: 1, 2, 4, 8 for what follows."""
+  one_pass.decode.clear_cache()
+  for count in range(1, 25):
+    elmer_jax.generate(model, (TEXTS * 3)[:count], batch_size=8)
+  assert one_pass.decode._cache_size() == 4
+
+
+def test_cut_sources_are_counted_and_said_once(model, monkeypatch):
+  said = []
+  monkeypatch.setattr(logging, "warning", lambda text, *args: said.append(text % args))
+  long = "one two three four five six seven"
+  found = elmer_jax.generate(model, [long, "short", long + " eight"], batch_size=1)
+  assert said == ["2 texts were longer than 22 tokens and were cut"]
+  assert found[0].text == found[2].text
+
+
+def generate(run: Path, *arguments: str, text: bytes) -> subprocess.CompletedProcess:
+  command = [sys.executable, "-m", "elmer_jax.generate", f"--checkpoint={run}"]
+  return subprocess.run([*command, *arguments], input=text, capture_output=True)
+
+
+def test_a_line_for_each_line(run, model):
+  done = generate(run, text=b"def add(a, b)\r\n\n\xff\x0cx\x1dy\nlast")
+  assert done.returncode == 0, done.stderr
+  lines = done.stdout.decode().split("\n")
+  assert len(lines) == 5 and lines[1] == lines[4] == ""
+  sources = ["def add(a, b)", "", "\ufffd\x0cx\x1dy", "last"]
+  expected = texts(elmer_jax.generate(model, sources))
+  assert lines[:4] == [" ".join(text.split()) for text in expected]
+
+
+def test_an_exit_that_was_not_trained_is_one_line(run, tmp_path):
+  output = tmp_path / "texts.txt"
+  done = generate(run, "--exit=none", f"--output={output}", text=b"def add(a, b)\n")
+  assert done.returncode == 2
+  [line] = done.stderr.decode().splitlines()
+  assert "--exit=none doesn't fit this checkpoint" in line
+  assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,52 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a run that was never trained: random weights, saved as a run saves."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+
+from elmer_jax import configuration
+from elmer_jax.data.vocabulary import Vocabulary
+from elmer_jax.model import elmer
+from elmer_jax.training import checkpoint, workdirs
+from elmer_jax.training.step import State
+
+STEP = 6
+
+
+def write(
+  config: ml_collections.ConfigDict, workdir: Path, vocabulary: Vocabulary
+) -> None:
+  """Writes configuration, checkpoint and metrics, as far as `evaluate` reads them."""
+  workdirs.claim(config, str(workdir))
+  sizes = configuration.model_config(config, vocabulary.size)
+  params = jax.tree_util.tree_map_with_path(_listen, elmer.initialise(sizes, 0))
+  state = State(jnp.int32(STEP), params, optax.adam(1e-3).init(params))
+  metadata = {
+    "model": checkpoint.describe(sizes),
+    "objective": config.objective.to_dict(),
+    "source_length": config.data.source_length,
+    "target_length": config.data.target_length,
+    "seconds": 0.0,
+  }
+  folder = checkpoint.folder_of(str(workdir))
+  with checkpoint.open_manager(folder, keep=1) as manager:
+    checkpoint.save(manager, state, metadata)
+    manager.wait_until_finished()
+  vocabulary.save(folder / "vocabulary")
+  lines = [
+    {"step": STEP, "split": split, "loss": 1.0} for split in ("train", "validation")
+  ]
+  text = "".join(json.dumps(line) + "\n" for line in lines)
+  (workdir / "metrics.jsonl").write_text(text)
+
+
+def _listen(path: tuple, leaf: jax.Array) -> jax.Array:
+  """Makes a fresh decoder hear the source, so that outputs differ."""
+  name = jax.tree_util.keystr(path)
+  return 30 * leaf if "cross_attention'" in name and "kernel" in name else leaf
