@@ -20,11 +20,8 @@ def get_config():
   config.data.task = "text_pairs"
   config.data.update({"source_length": 128, "target_length": 32, "batch_size": 32})
   config.data.update({"vocabulary_size": 4096, "processes": 2})
-  # As in configs/quickstart.py, whose weights have to fit in.
-  config.model.update({"encoder_layers": 3, "decoder_layers": 3, "d_model": 128})
-  config.model.update({"encoder_heads": 4, "decoder_heads": 4})
-  config.model.update({"encoder_feed_forward": 512, "decoder_feed_forward": 512})
-  config.model.update({"norm": "pre", "dropout": 0.1, "positions": 128})
+  configuration.make_small(config)
+  config.model.dropout = 0.1
   config.objective.name = "soft_exit"
   config.optimizer.update({"learning_rate": 1e-3, "warmup_steps": 100})
   config.train.update({"steps": 1000, "log_every": 50, "eval_every": 250})

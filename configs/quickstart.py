@@ -16,12 +16,8 @@ def get_config():
     {"vocabulary_size": 4096, "source_length": 64, "target_length": 64}
   )
   config.data.update({"batch_size": 16, "processes": 2})
-  config.model.update({"encoder_layers": 3, "decoder_layers": 3, "d_model": 128})
-  config.model.update({"encoder_heads": 4, "decoder_heads": 4})
-  config.model.update({"encoder_feed_forward": 512, "decoder_feed_forward": 512})
-  # Few updates: pre-norm bears the higher rate, and no window is seen twice.
-  config.model.update({"norm": "pre", "dropout": 0.0, "positions": 128})
-  config.model.init_stddev = config.model.d_model**-0.5
+  configuration.make_small(config)
+  config.model.dropout = 0.0  # no window is seen twice
   config.optimizer.update({"learning_rate": 2e-3, "warmup_steps": 100})
   config.train.update({"steps": 1500, "log_every": 100, "eval_every": 300})
   config.train.eval_batches = 16

@@ -7,6 +7,8 @@ processes of their own have them too.
 """
 
 import os
+import shutil
+import tempfile
 
 
 def pytest_configure(config):
@@ -22,3 +24,11 @@ def pytest_configure(config):
     os.environ["XLA_FLAGS"] = f"{flags} {eight}".strip()
   os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+  # Programs that several tests compile are compiled once in a session.
+  config.programs = tempfile.mkdtemp(prefix="elmer_jax-programs-")
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = config.programs
+  os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+
+
+def pytest_unconfigure(config):
+  shutil.rmtree(config.programs, ignore_errors=True)

@@ -156,8 +156,8 @@ def test_a_document_is_a_module(tmp_path):
   split = pydocs.split_of("package0.tools")
   expected = (
     "module package0.tools\nModule number 0 of tools things.\n\n"
-    "def measure_0(length)\nReturn measure 0 of the given length, for tools.\n\n"
-    "The measure number 0 is taken along the axis of the tools and\n"
+    "def measure_0(length)\nReturn measure 0 of the given length, for tools. "
+    "The measure number 0 is taken along the axis of the tools and "
     "rounded to the nearest integer."
   )
   assert expected in list(pydocs.documents(split, roots))
@@ -220,7 +220,7 @@ def test_pairs_of_first_sentence_and_rest():
   assert pair_of(
     "total", f"Sum up values, e.g. Fractions. {REST}\n\nArgs:\n  a: x"
   ) == (
-    f"def total(a)\n{REST}\n\nArgs:\n  a: x",
+    f"def total(a)\n{REST} Args: a: x",
     "Sum up values, e.g. Fractions.",
   )
 

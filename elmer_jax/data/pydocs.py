@@ -55,7 +55,9 @@ def documents(split: str, roots: Roots | None = None) -> Iterator[str]:
   """The documents of a split: for each module its docstrings, as one text.
 
   Each docstring stands under its signature; a blank line separates them. Long texts,
-  so that windows cut from them are filled.
+  so that windows cut from them are filled. The line breaks within a docstring are
+  spaces here: where a line is full says nothing about English, and a model that is
+  unsure of a word would write line breaks for want of anything more frequent.
 
   Args:
     split: one of SPLITS.
@@ -63,7 +65,7 @@ def documents(split: str, roots: Roots | None = None) -> Iterator[str]:
   """
   by_module = itertools.groupby(docstrings(split, roots), lambda d: d.module)
   for _, members in by_module:
-    yield "\n\n".join(f"{member.signature}\n{member.text}" for member in members)
+    yield "\n\n".join(f"{m.signature}\n{_on_one_line(m.text)}" for m in members)
 
 
 def docstrings(split: str, roots: Roots | None = None) -> Iterator[Docstring]:
@@ -85,8 +87,8 @@ def docstrings(split: str, roots: Roots | None = None) -> Iterator[Docstring]:
 def summary_pairs(split: str, roots: Roots | None = None) -> Iterator[tuple[str, str]]:
   """(source, target) pairs of one-sentence summarisation.
 
-  The target is the first sentence of a docstring, on one line, of TARGET_WORDS words;
-  the source is the signature and, below it, the rest of the docstring. Left out are
+  The target is the first sentence of a docstring, of TARGET_WORDS words; the source is
+  the signature and, on the line below it, the rest of the docstring. Left out are
   docstrings without a rest of REST_WORDS words, targets that are markup or only repeat
   the name, and targets that stand in their source. A target occurs once in all splits.
 
@@ -131,7 +133,7 @@ def _all_docstrings(roots: tuple[str, ...]) -> list[Docstring]:
     raise UserError(f"no Python files with docstrings in {', '.join(roots)}")
   kept: dict[str, Docstring] = {}
   for docstring in _read(files):
-    kept.setdefault(" ".join(docstring.text.split()), docstring)
+    kept.setdefault(_on_one_line(docstring.text), docstring)
   return list(kept.values())
 
 
@@ -222,7 +224,7 @@ def _all_pairs(roots: tuple[str, ...]) -> list[tuple[str, str, str]]:
 
 def _summary_pair(docstring: Docstring) -> tuple[str, str] | None:
   first, _, others = docstring.text.partition("\n\n")
-  first = " ".join(first.split())
+  first = _on_one_line(first)
   end = _SENTENCE_END.search(first)
   target = (first[: end.end()] if end else first).strip()
   continued = first[end.end() :] if end else ""
@@ -232,15 +234,19 @@ def _summary_pair(docstring: Docstring) -> tuple[str, str] | None:
     return None
   if len(re.findall(r"[A-Za-z]{2,}", rest)) < REST_WORDS:
     return None
-  source = f"{docstring.signature}\n{rest}"
+  source = f"{docstring.signature}\n{_on_one_line(rest)}"
   if _plain(target) in _plain(source) or _repeats_name(target, docstring):
     return None
   return source, target
 
 
+def _on_one_line(text: str) -> str:
+  return " ".join(text.split())
+
+
 def _plain(text: str) -> str:
   """A text for comparison: case, spacing and the final full stop don't count."""
-  return " ".join(text.lower().split()).rstrip(".")
+  return _on_one_line(text.lower()).rstrip(".")
 
 
 def _repeats_name(target: str, docstring: Docstring) -> bool:

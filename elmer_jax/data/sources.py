@@ -9,6 +9,7 @@ plain text; each may be followed by `.gz` or `.zst`.
 
 import contextlib
 import dataclasses
+import functools
 import glob
 import gzip
 import io
@@ -160,14 +161,16 @@ class _Replaced:
 
   def say(self) -> None:
     if self.characters:
-      logging.warning(
-        "%d bytes in %d texts of %d files (first %s) are not UTF-8: each was replaced "
-        "by U+FFFD.",
-        self.characters,
-        self.texts,
-        len(self.files),
-        next(iter(self.files)),
+      _warn_once(
+        f"{self.characters} bytes in {self.texts} texts of {len(self.files)} files "
+        f"(first {next(iter(self.files))}) are not UTF-8: each was replaced by U+FFFD."
       )
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+  """Warns once a process: files are read again for each split."""
+  logging.warning("%s", message)
 
 
 def _text_documents(path: pathlib.Path) -> Iterator[str]:
