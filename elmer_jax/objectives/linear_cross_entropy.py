@@ -25,7 +25,7 @@ class HeadOutput(NamedTuple):
   log_probability: jax.Array  # [...] float32, of the prediction, in nats
   entropy: jax.Array  # [...] float32, in nats
   # [...] bool: the prediction is the target. A training step that asks for no more
-  # than this is spared the arg-max, which takes longer than the logits on a CPU.
+  # than this is spared the arg-max.
   is_correct: jax.Array
 
 
@@ -67,9 +67,11 @@ def _forward(states_NxD, head: Head, targets_N, chunk: int):
     index, table_CxD, bias_C, shift_C = inputs
     logits_NxC = _logits(states_NxD, table_CxD, bias_C)
     scores_NxC = logits_NxC + shift_C[None]
-    local_N = jnp.argmax(scores_NxC, axis=-1).astype(jnp.int32)
     top_N = jnp.max(scores_NxC, axis=-1)
-    id_N = local_N * count + index
+    # The arg-max, as two reductions: XLA's own takes longer than the logits on a CPU.
+    is_top_NxC = scores_NxC == top_N[:, None]
+    ids_1xC = jnp.arange(scores_NxC.shape[1])[None] * count + index
+    id_N = jnp.where(is_top_NxC, ids_1xC, head.table_VxD.shape[0]).min(-1)
     wins_N = (top_N > best_N) | ((top_N == best_N) & (id_N < best_id_N))
     new_best_N = jnp.maximum(best_N, top_N)
     shrink_N = jnp.exp(best_N - new_best_N)
