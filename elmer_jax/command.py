@@ -35,12 +35,20 @@ def run(main: Main) -> None:
 
   def with_flags() -> None:
     for name in ("config", "workdir"):
-      if not flags.FLAGS[name].value:
+      if flags.FLAGS[name].value is None:
         raise UserError(f"--{name} is missing: see README.md for the commands")
-    main(flags.FLAGS.config, flags.FLAGS.workdir)
+    main(_configuration(), flags.FLAGS.workdir)
 
   define_run_flags()
   run_flags(with_flags)
+
+
+def _configuration() -> ml_collections.ConfigDict:
+  config = flags.FLAGS.config
+  if isinstance(config, ml_collections.ConfigDict):
+    return config
+  path = config_flags.get_config_filename(flags.FLAGS["config"])
+  raise UserError(f"--config={path} is no configuration file: does the path exist?")
 
 
 def run_flags(main: Callable[[], None]) -> None:
@@ -65,20 +73,23 @@ def run_flags(main: Callable[[], None]) -> None:
 def _parse(argv: list[str]) -> list[str]:
   try:
     return flags.FLAGS(argv)
-  except flags.UnrecognizedFlagError as error:
-    _fail(str(error) + _nearest_flag(error.flagname))
   except flags.Error as error:
-    _fail(str(error))
-  except (AttributeError, KeyError, TypeError, ValueError, OSError, UserError) as error:
-    _fail(f"--config: {_first_line(error)}")
+    _fail(_unknown_key(argv) or str(error))
+  except Exception as error:  # whatever a configuration file does
+    _fail(_unknown_key(argv) or f"--config: {_first_line(error)}")
 
 
-def _nearest_flag(name: str) -> str:
-  if not name.startswith("config.") or "config" not in flags.FLAGS:
-    return ""
-  names = [f"config.{key}" for key in flat_keys(flags.FLAGS["config"].value)]
-  near = difflib.get_close_matches(name, names, n=1, cutoff=0)
-  return f" Did you mean --{near[0]}?" if near else ""
+def _unknown_key(argv: list[str]) -> str | None:
+  """Returns a line about the first --config.KEY that no configuration has."""
+  from elmer_jax import configuration
+
+  known = [f"--config.{key}" for key in flat_keys(configuration.default())]
+  for argument in argv[1:]:
+    key = argument.partition("=")[0]
+    if key.startswith("--config.") and key not in known:
+      [near] = difflib.get_close_matches(key, known, n=1, cutoff=0)
+      return f"{key} is no key of the configuration. Did you mean {near}?"
+  return None
 
 
 def flat_keys(config: ml_collections.ConfigDict | None) -> dict[str, object]:
@@ -113,7 +124,7 @@ def _set_up_log() -> None:
 
 
 def _first_line(error: BaseException) -> str:
-  text = re.sub(r"\s+", " ", str(error.args[0] if error.args else error)).strip()
+  text = re.sub(r"\s+", " ", str(error)).strip()
   return text or type(error).__name__
 
 

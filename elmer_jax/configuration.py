@@ -127,6 +127,7 @@ MAY_CHANGE = (
 
 def check(config: ml_collections.ConfigDict) -> None:
   """Raises `UserError` for values that no part of the run could use."""
+  model_config(config, config.data.vocabulary_size)
   longest = max(config.data.source_length, config.data.target_length)
   if longest > config.model.positions:
     raise UserError(

@@ -12,12 +12,16 @@ from elmer_jax import command
 
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
-  from elmer_jax import compilation, configuration
+  from elmer_jax import compilation, configuration, objectives
   from elmer_jax.prepare import prepare
   from elmer_jax.training import checkpoint, loop, workdirs
   from elmer_jax.training.metrics import record_seconds
+  from elmer_jax.training.optimizer import make_optimizer
 
+  # What can be refused is refused before anything is prepared.
   configuration.check(config)
+  objectives.get(config)
+  make_optimizer(config)
   checkpoint.use_its_vocabulary(config)
   workdirs.claim(config, workdir)
   if checkpoint.is_finished(workdir, config.train.steps):
