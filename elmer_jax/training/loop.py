@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training loop, from top to bottom: mesh, data, model, step, restore, loop."""
 
+import statistics
 import time
 
 import jax
@@ -100,7 +101,7 @@ class _Reporter:
   def __init__(self, metrics: Metrics, progress: Progress, every: int, steps: int):
     self._metrics, self._progress = metrics, progress
     self._every, self._steps = every, steps
-    self._tokens = 0.0
+    self._since: list[dict[str, float]] = []  # the steps since the last line
     self._pending: tuple[int, dict] | None = None
 
   def after(self, step: int, values: dict) -> None:
@@ -109,21 +110,26 @@ class _Reporter:
     self._pending = step, values
 
   def flush(self) -> None:
-    """Deals with the last step's metrics now."""
+    """Deals with the last step's metrics now; a line tells the mean since the last."""
     if self._pending is None:
       return
     step, values = self._pending
     self._pending = None
-    values = {name: float(value) for name, value in values.items()}
-    self._tokens += values.pop("tokens")
+    self._since.append({name: float(value) for name, value in values.items()})
     if step % self._every == 0 or step == self._steps:
-      values = self._progress.line(step, values, self._tokens)
-      self._metrics.write(step, "train", values)
-      self._tokens = 0.0
+      tokens = sum(values["tokens"] for values in self._since)
+      means = {
+        name: statistics.fmean(values[name] for values in self._since)
+        for name in values
+        if name != "tokens"
+      }
+      means["learning_rate"] = self._since[-1]["learning_rate"]
+      self._metrics.write(step, "train", self._progress.line(step, means, tokens))
+      self._since = []
 
   def restart(self, step: int) -> None:
-    """Begins a new stretch of time; called after a flush."""
-    self._tokens = 0.0
+    """Leaves the time of an evaluation or a save out of the next rate."""
+    self._since = []
     self._progress.restart(step)
 
 
