@@ -4,7 +4,8 @@
 
     python -m elmer_jax.train --config=configs/quickstart.py --workdir=W/pretrain
 
-What `launch/quickstart.sh` runs first.
+What `launch/quickstart.sh` runs. Two CPU cores: 23 s to prepare, 4:24 minutes to train.
+Score: LPLM validation loss 5.99 nats per token (unigram 6.72, foreign sources 7.26).
 """
 
 from elmer_jax import configuration
