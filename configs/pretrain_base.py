@@ -8,8 +8,8 @@
 
 FOLDER holds BART's vocab.json and merges.txt. Hardware: a pod or a node of GPUs. The
 published run took 80,000 updates on 16 GB of Wikipedia and BookCorpus; nobody has made
-this run with this code yet, so there is no time and no score to expect. `tiny()` in
-this file is the same recipe cut down to a laptop.
+this run with this code yet, so there is no time and no score to expect.
+configs/quickstart.py is a small sibling that runs on a laptop.
 """
 
 from elmer_jax import configuration
