@@ -61,7 +61,7 @@ def _evaluate(
   config: ml_collections.ConfigDict, workdir: str, split: str, step: int, result: Path
 ) -> None:
   from elmer_jax import api, compilation
-  from elmer_jax.training.metrics import write_whole
+  from elmer_jax.files import write_whole
 
   compilation.cache_programs()
   model = api.load(workdir)

@@ -9,7 +9,6 @@ An empty line gives an empty line. A line break in a generated text becomes a sp
 
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from absl import flags
 from elmer_jax import api, compilation
 from elmer_jax.command import run_flags
 from elmer_jax.errors import UserError
+from elmer_jax.files import replacing
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir or checkpoint.")
 _INPUT = flags.DEFINE_string("input", "-", "Text file, a source a line; - is stdin.")
@@ -100,15 +100,11 @@ def _writer(path: str) -> Iterator[TextIO]:
     sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
     yield sys.stdout
     return
-  temporary = Path(path + ".partial")
-  try:
-    with temporary.open("w", encoding="utf-8") as file:
-      yield file
-    os.replace(temporary, path)
-  except OSError as error:
-    raise UserError(f"--output={path} can't be written: {error.strerror}") from error
-  finally:
-    temporary.unlink(missing_ok=True)
+  with (
+    replacing(Path(path)) as temporary,
+    temporary.open("w", encoding="utf-8") as file,
+  ):
+    yield file
 
 
 if __name__ == "__main__":

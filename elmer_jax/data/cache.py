@@ -13,19 +13,19 @@ the features `source` and `target`; BOS, EOS and the corruption are added on rea
 `cache_writer` makes caches.
 """
 
-import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from elmer_jax.data import records
 from elmer_jax.data.vocabulary import Vocabulary
 from elmer_jax.errors import UserError
+from elmer_jax.files import write_whole
 
 FORMAT = 1
 # Raised when the same documents would give other examples than before.
@@ -198,23 +198,4 @@ def read_json(path: pathlib.Path) -> dict | None:
 
 def write_json(path: pathlib.Path, content: Mapping) -> None:
   """Writes a JSON file, whole or not at all."""
-  with replacing(path) as temporary:
-    temporary.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-
-
-@contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Gives a temporary path that takes the place of `path` when the block is done.
-
-  Raises:
-    UserError: the folder can't be made or written to.
-  """
-  temporary = path.with_name(f".{path.name}.{os.getpid()}")
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    yield temporary
-    temporary.replace(path)
-  except OSError as error:
-    raise UserError(f"can't write {path}: {error.strerror or error}") from None
-  finally:
-    temporary.unlink(missing_ok=True)
+  write_whole(path, json.dumps(content, indent=1) + "\n")

@@ -28,6 +28,7 @@ from elmer_jax.data.recipe import Item, Recipe, characters
 from elmer_jax.data.vocabulary import EOS_ID, Vocabulary
 from elmer_jax.data.windows import Boundaries, windows
 from elmer_jax.errors import UserError
+from elmer_jax.files import replacing
 
 # A shard is closed by the document with which it reaches this many characters.
 SHARD_CHARACTERS = 2**24
@@ -84,7 +85,7 @@ def write_cache(
   if not shards or not manifest["examples"]:
     raise UserError(f"task {purpose.task} has no text in its split {purpose.split}")
 
-  with cache.replacing(directory / cache.UNIGRAMS) as path, path.open("wb") as file:
+  with replacing(directory / cache.UNIGRAMS) as path, path.open("wb") as file:
     np.save(file, unigrams)
   cache.write_json(directory / cache.MANIFEST, manifest)
   _clean(directory, shards)
@@ -222,7 +223,7 @@ class _Encoder:
     cut = dict.fromkeys(self._features, 0)
     examples = [example for item in items for example in self._examples(item, cut)]
     dtype = records.id_dtype(self._purpose.vocabulary_size)
-    with cache.replacing(path) as temporary:
+    with replacing(path) as temporary:
       try:
         writer = array_record_module.ArrayRecordWriter(str(temporary), _WRITER_OPTIONS)
         for example in examples:

@@ -24,7 +24,8 @@ from pathlib import Path
 from elmer_jax.errors import UserError
 from elmer_jax.evaluation import exit_map, markup, plots
 from elmer_jax.evaluation.runs import Run, read_run
-from elmer_jax.training.metrics import duration, write_whole
+from elmer_jax.files import write_whole
+from elmer_jax.training.metrics import duration
 
 SAMPLES = 20
 _NAMES = {"pretrain": "Pre-training", "finetune": "Fine-tuning"}
@@ -73,12 +74,8 @@ def write_report(
   summary = _summary(runs)
   page = _page(runs)
   output = Path(output_directory)
-  try:
-    output.mkdir(parents=True, exist_ok=True)
-    write_whole(output / "index.html", page)
-    write_whole(output / "summary.json", json.dumps(summary, indent=2) + "\n")
-  except OSError as error:
-    raise UserError(f"{output} can't be written ({error.strerror})") from error
+  write_whole(output / "index.html", page)
+  write_whole(output / "summary.json", json.dumps(summary, indent=2) + "\n")
   return summary
 
 

@@ -3,11 +3,12 @@
 """What a run says: progress lines, `metrics.jsonl`, TensorBoard, `timing.json`."""
 
 import json
-import os
 import time
 from pathlib import Path
 
 from absl import logging
+
+from elmer_jax.files import write_whole
 
 
 class Metrics:
@@ -104,10 +105,3 @@ def record_seconds(workdir: str, stage: str, seconds: float) -> None:
   path = Path(workdir) / "timing.json"
   timing = json.loads(path.read_text()) if path.exists() else {}
   write_whole(path, json.dumps(timing | {stage: round(seconds, 1)}) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-  """Writes a file so that it is there whole or as it was before."""
-  temporary = path.with_name(path.name + ".partial")
-  temporary.write_text(text, encoding="utf-8")
-  os.replace(temporary, path)

@@ -10,7 +10,7 @@ import ml_collections
 from elmer_jax import configuration
 from elmer_jax.command import flat_keys
 from elmer_jax.errors import UserError
-from elmer_jax.training.metrics import write_whole
+from elmer_jax.files import write_whole
 
 
 def claim(config: ml_collections.ConfigDict, workdir: str) -> None:
