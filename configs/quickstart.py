@@ -19,7 +19,7 @@ def get_config():
   config.data.update({"batch_size": 16, "processes": 2})
   configuration.make_small(config)
   config.model.dropout = 0.0  # no window is seen twice
-  config.optimizer.update({"learning_rate": 2e-3, "warmup_steps": 100})
+  config.optimizer.update({"name": "muon", "learning_rate": 4e-3})
   config.train.update({"steps": 1200, "log_every": 100, "eval_every": 300})
   config.train.eval_batches = 16
   config.checkpoint.every = 150

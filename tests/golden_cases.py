@@ -19,6 +19,7 @@ from elmer_jax.model.config import ModelConfig
 
 FOLDER = Path(__file__).parent / "golden"
 CASES = ("case_a", "case_b")
+TOLERANCE = 5e-5  # absolute; the references' own float32 error is up to 2e-5
 
 
 @functools.cache
@@ -58,7 +59,7 @@ def gradients(case: str, file: str, run: str, soft_exit: bool = False) -> dict:
   tensors = {
     name.removeprefix(f"{run}/"): value
     for name, value in arrays(case, file).items()
-    if name.startswith(f"{run}/")
+    if name.startswith(f"{run}/") or not run
   }
   bias = np.zeros((1, config(case).vocabulary_size), np.float32)
   return from_bart(tensors | {"final_logits_bias": bias}, config(case, soft_exit))

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The bidirectional decoder, with a place to act after every layer.
+"""The decoder, with a place to act after every layer.
+
+It is bidirectional: every position sees all. As the causal one it becomes BART's,
+which writes a token at a time and keeps the keys and values of those before it.
 
 What happens between two layers is what tells the objectives apart (copies of exited
 states, the soft-exit projection, a loss at every off-ramp), so the caller hands it in
@@ -8,8 +11,10 @@ as a function and the stack stays one scan.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from elmer_jax.model import layers
@@ -28,8 +33,15 @@ def pass_on(index: jax.Array, hidden_BxTxD: jax.Array, carry: object):
   return hidden_BxTxD, carry, None
 
 
+class Cached(NamedTuple):
+  """One attention's keys and values of some positions, [B, positions, H, K] each."""
+
+  keys: jax.Array
+  values: jax.Array
+
+
 class DecoderLayer(nnx.Module):
-  """Self-attention over all target positions, cross-attention, feed-forward."""
+  """Self-attention over the target positions, cross-attention, feed-forward."""
 
   def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
     self.attention = layers.Attention(config, config.decoder_heads, rngs)
@@ -46,21 +58,73 @@ class DecoderLayer(nnx.Module):
     source_mask_BxS: jax.Array | None,
     target_mask_BxT: jax.Array | None,
     keys_B: jax.Array | None,
+    causal: bool = False,
   ) -> jax.Array:
-    """Returns [B, T, D]."""
-    hidden_BxTxD = self.attention_join(
+    """Returns [B, T, D]; `causal`: a position sees itself and those before it."""
+    return self._join(
       hidden_BxTxD,
-      lambda x_BxTxD: self.attention(x_BxTxD, x_BxTxD, target_mask_BxT),
-      layers.fold_in(keys_B, 0),
-    )
-    hidden_BxTxD = self.cross_attention_join(
-      hidden_BxTxD,
+      lambda x_BxTxD: self.attention(x_BxTxD, x_BxTxD, target_mask_BxT, causal),
       lambda x_BxTxD: self.cross_attention(x_BxTxD, encoded_BxSxD, source_mask_BxS),
-      layers.fold_in(keys_B, 1),
+      keys_B,
+    )
+
+  def remember(self, encoded_BxSxD: jax.Array) -> Cached:
+    """Returns the source's keys and values for this layer's cross-attention."""
+    attention = self.cross_attention
+    return Cached(attention.keys(encoded_BxSxD), attention.values(encoded_BxSxD))
+
+  def extend(
+    self,
+    hidden_Nx1xD: jax.Array,
+    position: jax.Array,
+    past: Cached,
+    source: Cached,
+    source_mask_BxS: jax.Array,
+  ) -> tuple[jax.Array, Cached]:
+    """Runs the causal layer for one position of N texts, after those in `past`.
+
+    Args:
+      hidden_Nx1xD: the position's state; N is B or a multiple, and texts of one source
+        stand side by side.
+      position: its number, from 0.
+      past: keys and values of the positions before it, [N, positions, H, K].
+      source: from `remember`, of the B sources.
+      source_mask_BxS: what is not PAD.
+
+    Returns:
+      The position's state [N, 1, D], and `past` with the position in it.
+    """
+
+    def attend_past(x_Nx1xD):
+      nonlocal past
+      past = Cached(
+        _write(past.keys, self.attention.keys(x_Nx1xD), position),
+        _write(past.values, self.attention.values(x_Nx1xD), position),
+      )
+      seen_T = jnp.arange(past.keys.shape[1]) <= position
+      return self.attention.attend(x_Nx1xD, *past, seen_T[None, None, None])
+
+    def attend_source(x_Nx1xD):
+      # The texts of a source are so many queries to it: its keys need no copies.
+      x_BxNxD = x_Nx1xD.reshape(len(source_mask_BxS), -1, x_Nx1xD.shape[-1])
+      mask_Bx1x1xS = source_mask_BxS[:, None, None]
+      mixed_BxNxD = self.cross_attention.attend(x_BxNxD, *source, mask_Bx1x1xS)
+      return mixed_BxNxD.reshape(x_Nx1xD.shape)
+
+    return self._join(hidden_Nx1xD, attend_past, attend_source), past
+
+  def _join(self, hidden_BxTxD, attend, attend_source, keys_B=None) -> jax.Array:
+    hidden_BxTxD = self.attention_join(hidden_BxTxD, attend, layers.fold_in(keys_B, 0))
+    hidden_BxTxD = self.cross_attention_join(
+      hidden_BxTxD, attend_source, layers.fold_in(keys_B, 1)
     )
     return self.feed_forward_join(
       hidden_BxTxD, self.feed_forward, layers.fold_in(keys_B, 2)
     )
+
+
+def _write(cache_BxTxHxK, new_Bx1xHxK, position: jax.Array) -> jax.Array:
+  return jax.lax.dynamic_update_slice_in_dim(cache_BxTxHxK, new_Bx1xHxK, position, 1)
 
 
 class Decoder(nnx.Module):
@@ -85,6 +149,7 @@ class Decoder(nnx.Module):
     keys_B: jax.Array | None = None,
     after_layer: AfterLayer = pass_on,
     carry: object = None,
+    causal: bool = False,
   ) -> tuple[jax.Array, object, object]:
     """Runs all layers, with `after_layer` behind each of them.
 
@@ -102,6 +167,7 @@ class Decoder(nnx.Module):
         source_mask_BxS,
         target_mask_BxT,
         layers.fold_in(keys_B, index + 1),
+        causal,
       )
       hidden_BxTxD, carry, output = after_layer(index, hidden_BxTxD, carry)
       return (hidden_BxTxD, carry), output

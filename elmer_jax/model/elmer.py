@@ -60,6 +60,7 @@ class Elmer(nnx.Module):
     keys_B: jax.Array | None = None,
     after_layer: AfterLayer = pass_on,
     carry: object = None,
+    causal: bool = False,
   ) -> tuple[jax.Array, object, object]:
     """Runs the decoder; see `Decoder`. Without a target mask all positions count."""
     return self.decoder(
@@ -71,6 +72,7 @@ class Elmer(nnx.Module):
       layers.fold_in(keys_B, 1),
       after_layer,
       carry,
+      causal,
     )
 
   def head(self, choose_with_bias: bool | jax.Array = True) -> Head:

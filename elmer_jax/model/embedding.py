@@ -22,15 +22,20 @@ class InputEmbedding(nnx.Module):
     self.norm = layers.layer_norm(config, rngs)
 
   def __call__(
-    self, tokens_VxD: jax.Array, ids_BxT: jax.Array, keys_B: jax.Array | None
+    self,
+    tokens_VxD: jax.Array,
+    ids_BxT: jax.Array,
+    keys_B: jax.Array | None,
+    first_position: int | jax.Array = 0,
   ) -> jax.Array:
-    """Returns [B, T, D]; positions count from 0 in every row, padded or not."""
+    """Returns [B, T, D]; every row's positions count on from `first_position`."""
     dtype = jnp.dtype(self.config.dtype)
     hidden_BxTxD = tokens_VxD[ids_BxT].astype(dtype)
     if self.config.scale_embedding:
       hidden_BxTxD *= self.config.d_model**0.5
-    length = ids_BxT.shape[1]
-    positions_1xTxD = self.positions[None, POSITION_OFFSET : POSITION_OFFSET + length]
-    positions_BxTxD = jnp.broadcast_to(positions_1xTxD, hidden_BxTxD.shape)
+    positions_TxD = jax.lax.dynamic_slice_in_dim(
+      self.positions[...], first_position + POSITION_OFFSET, ids_BxT.shape[1]
+    )
+    positions_BxTxD = jnp.broadcast_to(positions_TxD[None], hidden_BxTxD.shape)
     hidden_BxTxD = self.norm(hidden_BxTxD + positions_BxTxD.astype(dtype))
     return layers.dropout(hidden_BxTxD, keys_B, self.config.dropout)

@@ -84,14 +84,40 @@ class Attention(nnx.Module):
     queries_BxTxD: jax.Array,
     memory_BxSxD: jax.Array,
     memory_mask_BxS: jax.Array | None,
+    causal: bool = False,
   ) -> jax.Array:
-    """Returns [B, T, D]: each query position's mixture of the memory's values."""
+    """Returns each query position's mixture of the memory's values [B, T, D].
+
+    `causal`: query t sees the memory up to position t only.
+    """
     mask = None if memory_mask_BxS is None else memory_mask_BxS[:, None, None, :]
+    return self.attend(
+      queries_BxTxD, self.keys(memory_BxSxD), self.values(memory_BxSxD), mask, causal
+    )
+
+  def keys(self, memory_BxSxD: jax.Array) -> jax.Array:
+    """Returns [B, S, H, K]."""
+    return self._split(self.key(memory_BxSxD))
+
+  def values(self, memory_BxSxD: jax.Array) -> jax.Array:
+    """Returns [B, S, H, K]."""
+    return self._split(self.value(memory_BxSxD))
+
+  def attend(
+    self,
+    queries_BxTxD: jax.Array,
+    keys_BxSxHxK: jax.Array,
+    values_BxSxHxK: jax.Array,
+    mask: jax.Array | None,
+    causal: bool = False,
+  ) -> jax.Array:
+    """Returns [B, T, D]; `mask` broadcasts to [B, H, T, S], false is not seen."""
     mixed_BxTxHxK = jax.nn.dot_product_attention(
       self._split(self.query(queries_BxTxD)),
-      self._split(self.key(memory_BxSxD)),
-      self._split(self.value(memory_BxSxD)),
+      keys_BxSxHxK,
+      values_BxSxHxK,
       mask=mask,
+      is_causal=causal,
     )
     return self.out(mixed_BxTxHxK.reshape(queries_BxTxD.shape))
 

@@ -43,3 +43,17 @@ def scan_layers(
   if config.remat == "layer":
     body = jax.checkpoint(body, prevent_cse=False)
   return jax.lax.scan(body, carry, (state, jnp.arange(count)))
+
+
+def unstack(layers: nnx.Module, count: int) -> list[nnx.Module]:
+  """Returns the layers one by one, lowest first.
+
+  A loop that runs them many times copies a layer's weights out of the stack each time
+  if it scans; these are copied once, outside the loop.
+  """
+  graph, state = nnx.split(layers)
+
+  def layer(index: int) -> nnx.Module:
+    return nnx.merge(graph, jax.tree.map(lambda leaf: leaf[index], state))
+
+  return [layer(index) for index in range(count)]

@@ -2,18 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Objectives: from decoder states to a loss and its metrics.
 
-lplm        pre-training: every token at a layer of its own
-soft_exit   fine-tuning: every layer hands its guess upward
-last_layer  fine-tuning: plain NAR, one loss at the top
+lplm            pre-training: every token at a layer of its own
+soft_exit       fine-tuning: every layer hands its guess upward
+last_layer      fine-tuning: plain NAR, one loss at the top
+autoregressive  BART's: each token from those before it
 """
 
 import ml_collections
 
 from elmer_jax.errors import UserError
-from elmer_jax.objectives import last_layer, lplm, soft_exit
+from elmer_jax.objectives import autoregressive, last_layer, lplm, soft_exit
 from elmer_jax.objectives.objective import Objective
 
-NAMES = ("lplm", "soft_exit", "last_layer")
+NAMES = ("lplm", "soft_exit", "last_layer", "autoregressive")
 
 
 def get(config: ml_collections.ConfigDict) -> Objective:
@@ -25,5 +26,7 @@ def get(config: ml_collections.ConfigDict) -> Objective:
       return soft_exit.make(config.objective)
     case "last_layer":
       return last_layer.make()
+    case "autoregressive":
+      return autoregressive.make()
     case unknown:
       raise UserError(f"objective.name is one of {', '.join(NAMES)}; not {unknown!r}")

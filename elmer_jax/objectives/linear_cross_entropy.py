@@ -51,6 +51,12 @@ def linear_cross_entropy(
   return HeadOutput(*(array.reshape(shape) for array in output))
 
 
+def full_logits(states: jax.Array, head: Head) -> jax.Array:
+  """Returns all logits [..., V] float32: only where they are few, or asked for."""
+  flat_NxV = _logits(states.reshape(-1, states.shape[-1]), head.table_VxD, head.bias_V)
+  return flat_NxV.reshape(*states.shape[:-1], -1)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _per_token(states_NxD, head: Head, targets_N, chunk: int) -> HeadOutput:
   output, _ = _forward(states_NxD, head, targets_N, chunk)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""AdamW with a warm-up schedule and clipping, from optax."""
+"""AdamW or Muon with a warm-up schedule and clipping, from optax."""
 
 from collections.abc import Callable
 
@@ -8,10 +8,15 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
+from optax.contrib import MuonDimensionNumbers, muon
 
 from elmer_jax.errors import UserError
 
+NAMES = ("adamw", "muon")
 SCHEDULES = ("cosine", "inverse_sqrt", "constant")
+# Muon's updates get the root mean square that AdamW's usually have, so that one
+# learning rate serves both (Liu et al., 2025, arXiv 2502.16982, section 2.2).
+_MUON_RMS = 0.2
 
 
 def make_optimizer(
@@ -23,7 +28,21 @@ def make_optimizer(
   """
   options = config.optimizer
   schedule = _schedule(config)
-  adamw = optax.adamw(
+  if options.name not in NAMES:
+    raise UserError(
+      f"optimizer.name is one of {', '.join(NAMES)}; not {options.name!r}"
+    )
+  make = _adamw if options.name == "adamw" else _muon
+  update = make(options, schedule)
+  if options.clip_norm <= 0:
+    return update, schedule
+  return optax.chain(optax.clip_by_global_norm(options.clip_norm), update), schedule
+
+
+def _adamw(
+  options: ml_collections.ConfigDict, schedule
+) -> optax.GradientTransformation:
+  return optax.adamw(
     schedule,
     b1=options.b1,
     b2=options.b2,
@@ -31,9 +50,30 @@ def make_optimizer(
     weight_decay=options.weight_decay,
     mask=_is_matrix,
   )
-  if options.clip_norm <= 0:
-    return adamw, schedule
-  return optax.chain(optax.clip_by_global_norm(options.clip_norm), adamw), schedule
+
+
+def _muon(options: ml_collections.ConfigDict, schedule) -> optax.GradientTransformation:
+  """Orthogonalises the updates of projections; tables, biases and norms get AdamW."""
+  return muon(
+    schedule,
+    weight_decay=options.weight_decay,
+    adam_b1=options.b1,
+    adam_b2=options.b2,
+    eps=options.eps,
+    muon_weight_dimension_numbers=_projections,
+    consistent_rms=_MUON_RMS,
+  )
+
+
+def _projections(params: dict) -> dict:
+  """Names the two sides of every projection, a stack of them or one; else None."""
+
+  def sides(path, leaf) -> MuonDimensionNumbers | None:
+    if jax.tree_util.keystr(path[-1:], simple=True) != "kernel":
+      return None
+    return MuonDimensionNumbers(leaf.ndim - 2, leaf.ndim - 1)
+
+  return jax.tree_util.tree_map_with_path(sides, params)
 
 
 def _is_matrix(params: dict) -> dict:

@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Autoregressive decoding, a token at a time: what one pass is compared with.
+
+One jitted program from the source's ids to the texts' ids, greedy or with beams.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from elmer_jax.decoding import beam
+from elmer_jax.decoding.incremental import Search, Sequences, Writer, blank, constrain
+from elmer_jax.model import elmer
+from elmer_jax.model.config import ModelConfig
+from elmer_jax.special_ids import EOS_ID, PAD_ID
+
+
+@functools.partial(jax.jit, static_argnames=("config", "length", "search"))
+def decode(
+  config: ModelConfig,
+  params: dict,
+  source_ids_BxS: jax.Array,
+  *,
+  length: int,
+  search: Search,
+) -> Sequences:
+  """Writes at most `length` tokens for each source, BOS and EOS included.
+
+  Args:
+    config: the model's sizes.
+    params: its parameters.
+    source_ids_BxS: int32 ids with BOS and EOS, padded with PAD.
+    length: tokens at most, at most as many as the model has positions.
+    search: how the tokens are chosen.
+  """
+  writer = Writer.start(elmer.bind(config, params), source_ids_BxS)
+  if search.beams > 1:
+    return beam.search(writer, source_ids_BxS.shape[0], length, search)
+  return _greedy(writer, source_ids_BxS.shape[0], length, search)
+
+
+def _greedy(writer: Writer, rows: int, length: int, search: Search) -> Sequences:
+  """Takes the likeliest token each time."""
+
+  def write(state):
+    count, ids_BxT, score_B, done_B, cache = state
+    logits_BxV, cache = writer.step(ids_BxT[:, count], count, cache)
+    log_probability_BxV = jax.nn.log_softmax(logits_BxV)
+    allowed_BxV = constrain(log_probability_BxV, ids_BxT, count, length, search)
+    next_B = jnp.argmax(allowed_BxV, -1).astype(jnp.int32)
+    score_B += jnp.where(done_B, 0.0, allowed_BxV.max(-1))
+    next_B = jnp.where(done_B, PAD_ID, next_B)
+    ids_BxT = ids_BxT.at[:, count + 1].set(next_B)
+    return count + 1, ids_BxT, score_B, done_B | (next_B == EOS_ID), cache
+
+  count, ids_BxT, score_B, _, _ = jax.lax.while_loop(
+    lambda state: (state[0] < length) & ~state[3].all(),
+    write,
+    (
+      jnp.int32(0),
+      blank(rows, length),
+      jnp.zeros(rows, jnp.float32),
+      jnp.zeros(rows, bool),
+      writer.empty_cache(rows, length),
+    ),
+  )
+  del count
+  written_B = (ids_BxT[:, 1:] != PAD_ID).sum(-1)
+  score_B /= written_B.astype(jnp.float32) ** search.length_penalty
+  return Sequences(ids_BxT[:, None, 1:], score_B[:, None])
