@@ -22,7 +22,7 @@ def get_config():
   configuration.make_small(config)
   config.model.dropout = 0.0  # hardly any pair is seen twice
   config.objective.name = "soft_exit"
-  config.optimizer.update({"learning_rate": 1e-3, "warmup_steps": 100})
+  config.optimizer.update({"name": "muon", "learning_rate": 3e-3})
   config.train.update({"steps": 1800, "log_every": 100, "eval_every": 300})
   config.train.eval_batches = 27  # all of the validation split
   config.checkpoint.every = 250

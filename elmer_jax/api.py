@@ -1,22 +1,26 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The public API: open a checkpoint, turn texts into texts."""
+"""The public API: open a checkpoint, turn texts into texts, ask every layer."""
 
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
+import jax
 import numpy as np
 from absl import logging
 
 from elmer_jax.data.vocabulary import Vocabulary
-from elmer_jax.decoding import one_pass
+from elmer_jax.decoding import autoregressive, off_ramps, one_pass
+from elmer_jax.decoding.incremental import Search
+from elmer_jax.decoding.off_ramps import Predictions
 from elmer_jax.errors import UserError
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.special_ids import BOS_ID, EOS_ID, PAD_ID
 from elmer_jax.training import checkpoint
 
 MASK_TEXT = "<mask>"
+_SHORTEST_ROW = 64  # tokens; sources are padded to this, or a power of two beyond
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +33,80 @@ class Model:
   objective: str  # what it was trained with
   source_length: int  # tokens, BOS and EOS included
   target_length: int  # positions that are decoded unless told otherwise
+  search: Search = Search()  # how an autoregressive model writes
+
+  def off_ramp_logits(
+    self,
+    source_ids_BxS: jax.Array,
+    target_length: int,
+    source_mask_BxS: jax.Array | None = None,
+    exit_layers_BxT: jax.Array | None = None,
+    target_mask_BxT: jax.Array | None = None,
+    layers: Sequence[int] | None = None,
+  ) -> jax.Array:
+    """Returns the logits of all decoder layers, in one jitted call.
+
+    They are large: 4 · L · B · T · V bytes, 1.2 GB for 32 sources, 32 positions and
+    the 6 layers of the base model; `off_ramp_predictions` keeps none of them.
+
+    Args:
+      source_ids_BxS: int32 ids with BOS and EOS.
+      target_length: positions T.
+      source_mask_BxS: bool, which source positions count; by default all but PAD.
+      exit_layers_BxT: int32, the 0-based layer at which each token exits: then the
+        layers run as in pre-training, where an exited token's state is copied upward,
+        and the logits above its exit are those at its exit. By default none exits, and
+        a model with the soft-exit projection applies it between the layers.
+      target_mask_BxT: bool, which target positions are seen; by default all.
+      layers: 0-based layers that are wanted; by default all.
+
+    Returns:
+      [L, B, T, V] float32, or as many layers as were asked for. `final_logits_bias`
+      is included, as in the losses.
+
+    Raises:
+      UserError: the model is autoregressive, or T is more than its positions.
+    """
+    return off_ramps.logits(
+      self.config,
+      self.params,
+      off_ramps.Inputs(
+        source_ids_BxS, source_mask_BxS, target_mask_BxT, exit_layers_BxT
+      ),
+      **self._off_ramps(target_length, layers),
+    )
+
+  def off_ramp_predictions(
+    self,
+    source_ids_BxS: jax.Array,
+    target_length: int,
+    source_mask_BxS: jax.Array | None = None,
+    exit_layers_BxT: jax.Array | None = None,
+    target_mask_BxT: jax.Array | None = None,
+    layers: Sequence[int] | None = None,
+  ) -> Predictions:
+    """Returns every layer's arg-max, its probability and the entropy [L, B, T].
+
+    As `off_ramp_logits`, but no logits are kept.
+    """
+    return off_ramps.predictions(
+      self.config,
+      self.params,
+      off_ramps.Inputs(
+        source_ids_BxS, source_mask_BxS, target_mask_BxT, exit_layers_BxT
+      ),
+      **self._off_ramps(target_length, layers),
+    )
+
+  def _off_ramps(self, length: int, layers: Sequence[int] | None) -> dict:
+    if self.objective == "autoregressive":
+      raise UserError("an autoregressive model has no off-ramps: it writes one by one")
+    _check_length(self, length)
+    return {
+      "length": length,
+      "exit": default_exit(self.objective),
+      "layers": off_ramps.chosen(layers, self.config.decoder_layers),
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,31 +117,39 @@ class Result:
   token_ids: np.ndarray  # [n] int32, up to EOS, EOS not included
   exit_layers: np.ndarray  # [n] int32, 0-based layer from which on it stayed
   confidence: np.ndarray  # [n] float32, probability at the last layer
-  by_layer: np.ndarray  # [L, n] int32, every layer's predictions
+  by_layer: (
+    np.ndarray
+  )  # [L, n] int32, every layer's predictions; autoregressive: [1, n]
   removed_repeats: int  # tokens that were left out: see `without_repeats`
 
 
 def load(path: str) -> Model:
-  """Opens a run's workdir, its folder of checkpoints or one checkpoint.
+  """Opens a run's workdir, a checkpoint, or a Hugging Face folder of BART or ELMER.
 
   Raises:
     UserError: if there is none, or it is of another format.
   """
-  config, params, metadata, vocabulary_folder = checkpoint.load(path)
-  vocabulary = Vocabulary.load(vocabulary_folder)
-  if vocabulary.size != config.vocabulary_size:
+  loaded = checkpoint.load(path)
+  vocabulary = Vocabulary.load(loaded.vocabulary)
+  if vocabulary.size != loaded.config.vocabulary_size:
     raise UserError(
-      f"{vocabulary_folder} has {vocabulary.size} tokens, the model at {path} "
-      f"{config.vocabulary_size}: they don't belong together"
+      f"{loaded.vocabulary} has {vocabulary.size} tokens, the model at {path} "
+      f"{loaded.config.vocabulary_size}: they don't belong together"
     )
   return Model(
-    config,
-    params,
+    loaded.config,
+    loaded.params,
     vocabulary,
-    metadata["objective"]["name"],
-    metadata["source_length"],
-    metadata["target_length"],
+    loaded.metadata["objective"]["name"],
+    loaded.metadata["source_length"],
+    loaded.metadata["target_length"],
+    Search(**loaded.metadata.get("generation", {})),
   )
+
+
+def default_exit(objective: str) -> str:
+  """Returns the exit that a model trained with `objective` was trained for."""
+  return "soft" if objective == "soft_exit" else "none"
 
 
 def generate(
@@ -73,7 +159,8 @@ def generate(
   exit: str | None = None,
   target_length: int | None = None,
   batch_size: int = 32,
-  remove_repeats: bool = True,
+  remove_repeats: bool | None = None,
+  search: Search | None = None,
 ) -> list[Result]:
   """Writes a text for each text, all tokens of it in one pass.
 
@@ -85,7 +172,10 @@ def generate(
     target_length: positions to decode; EOS ends a text earlier.
     batch_size: texts at a time; the last ones are filled up to a power of two, so that
       few programs are compiled.
-    remove_repeats: whether the results go through `without_repeats`.
+    remove_repeats: whether the results go through `without_repeats`; by default they do
+      if they were written in one pass.
+    search: how an autoregressive model, which writes token by token, goes about it; by
+      default with the settings that it came with.
 
   Raises:
     UserError: for an exit the checkpoint can't do, or a length beyond its positions.
@@ -98,6 +188,7 @@ def generate(
       target_length=target_length,
       batch_size=batch_size,
       remove_repeats=remove_repeats,
+      search=search,
     )
   )
 
@@ -109,27 +200,44 @@ def stream(
   exit: str | None = None,
   target_length: int | None = None,
   batch_size: int = 32,
-  remove_repeats: bool = True,
+  remove_repeats: bool | None = None,
+  search: Search | None = None,
 ) -> Iterator[Result]:
   """Yields what `generate` returns, a batch of `texts` in memory at a time."""
-  exit = exit or ("soft" if model.objective == "soft_exit" else "none")
+  exit = exit or default_exit(model.objective)
   one_pass.check_exit(exit, model.objective)
   length = target_length or model.target_length
-  if not 1 <= length <= model.config.positions:
+  _check_length(model, length)
+  is_autoregressive = model.objective == "autoregressive"
+  if search and not is_autoregressive:
     raise UserError(
-      f"target_length {length} must lie between 1 and the model's "
-      f"{model.config.positions} positions"
+      f"beams are for autoregressive models; this one was trained with "
+      f"{model.objective} and writes all tokens at once"
     )
+  if remove_repeats is None:
+    remove_repeats = not is_autoregressive
   sources = _Sources(model)
   texts = iter(texts)
   while batch := list(itertools.islice(texts, batch_size)):
-    size = min(1 << (len(batch) - 1).bit_length(), batch_size)
-    results = _decode(model, sources.rows(batch, size), exit, length)
+    rows = sources.rows(batch, min(1 << (len(batch) - 1).bit_length(), batch_size))
+    if is_autoregressive:
+      results = _write(model, rows, length, search or model.search)
+    else:
+      results = _decode(model, rows, exit, length)
     for text, result in zip(batch, results, strict=False):
       if not text.strip():
         result = _first_tokens(model, result, 0)
       yield without_repeats(model, result) if remove_repeats else result
   sources.say_cut()
+
+
+def _check_length(model: Model, length: int) -> None:
+  # The autoregressive decoder has one position more: it writes BOS too.
+  longest = model.config.positions - (model.objective == "autoregressive")
+  if not 1 <= length <= longest:
+    raise UserError(
+      f"target_length {length} must lie between 1 and the model's {longest} positions"
+    )
 
 
 def without_repeats(model: Model, result: Result) -> Result:
@@ -152,14 +260,20 @@ class _Sources:
     self._cut = 0
 
   def rows(self, texts: list[str], count: int) -> np.ndarray:
-    """Returns int32 [count, S]; rows beyond the texts are empty sources."""
-    rows = np.full((count, self._model.source_length), PAD_ID, np.int32)
+    """Returns int32 [count, S]; rows beyond the texts are empty sources.
+
+    S is one of few lengths, so that few programs are compiled.
+    """
+    room = self._model.source_length - 2
+    encoded = [self._encode(text) for text in texts]
+    self._cut += sum(len(ids) > room for ids in encoded)
+    longest = min(max(map(len, encoded)), room) + 2
+    bucket = max(1 << (longest - 1).bit_length(), _SHORTEST_ROW)
+    length = min(bucket, self._model.source_length)
+    rows = np.full((count, length), PAD_ID, np.int32)
     rows[:, 0] = BOS_ID
     rows[:, 1] = EOS_ID
-    for row, text in zip(rows, texts, strict=False):
-      ids = self._encode(text)
-      room = len(row) - 2
-      self._cut += len(ids) > room
+    for row, ids in zip(rows, encoded, strict=False):
       ids = ids[:room]
       row[1 : 1 + len(ids)] = ids
       row[1 + len(ids)] = EOS_ID
@@ -213,6 +327,23 @@ def _decode(
       by_layer_LxT,
       0,
     )
+    yield _first_tokens(model, every, one_pass.text_length(ids_T))
+
+
+def _write(
+  model: Model, rows_BxS: np.ndarray, length: int, search: Search
+) -> Iterator[Result]:
+  """Yields the best text of each row, written token by token."""
+  found = autoregressive.decode(
+    model.config, model.params, rows_BxS, length=length + 1, search=search
+  )
+  best_BxT = np.asarray(found.ids[:, 0])
+  confidence_BxT = np.exp(np.asarray(found.log_probability[:, 0]))
+  for ids_T, confidence_T in zip(best_BxT, confidence_BxT, strict=True):
+    start = int(ids_T[0] == BOS_ID)  # is no part of the text
+    ids_T, confidence_T = ids_T[start:], confidence_T[start:]
+    last_T = np.full(len(ids_T), model.config.decoder_layers - 1)
+    every = Result("", ids_T, last_T, confidence_T, ids_T[None], 0)
     yield _first_tokens(model, every, one_pass.text_length(ids_T))
 
 

@@ -8,6 +8,7 @@ An empty line gives an empty line. A line break in a generated text becomes a sp
 """
 
 import contextlib
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from absl import flags
 
 from elmer_jax import api, compilation
 from elmer_jax.command import run_flags
+from elmer_jax.decoding.incremental import Search
 from elmer_jax.errors import UserError
 from elmer_jax.files import replacing
 
@@ -32,6 +34,9 @@ _LENGTH = flags.DEFINE_integer(
   "target_length", None, "Positions to decode; default: as it was trained.", 1
 )
 _BATCH = flags.DEFINE_integer("batch_size", 32, "Texts at a time.", 1)
+_BEAMS = flags.DEFINE_integer(
+  "beams", None, "Of an autoregressive model: 1 is greedy; default: as it came.", 1
+)
 _KEEP = flags.DEFINE_bool("keep_repeats", False, "Keep tokens that repeat the last.")
 
 
@@ -48,11 +53,18 @@ def main() -> None:
       exit=_EXIT.value,
       target_length=_LENGTH.value,
       batch_size=_BATCH.value,
-      remove_repeats=not _KEEP.value,
+      remove_repeats=False if _KEEP.value else None,
+      search=_search(model),
     )
     with _writer(_OUTPUT.value) as output:
       for result in results:
         output.write(_line(model, result) + "\n")
+
+
+def _search(model: api.Model) -> Search | None:
+  if _BEAMS.value is None:
+    return None
+  return dataclasses.replace(model.search, beams=_BEAMS.value)
 
 
 def _lines(source: TextIO) -> Iterator[str]:

@@ -4,8 +4,8 @@
 #
 # [PYTHON=python3.12] bash launch/quickstart.sh [WORKDIR]
 #
-# From a fresh machine to a trained model and its report: installs (see
-# launch/install.sh), prepares the data, pre-trains, evaluates and writes
+# From a fresh machine to a model that writes, and its report: installs (see
+# launch/install.sh), prepares the data, pre-trains, fine-tunes, evaluates and writes
 # WORKDIR/report/index.html. WORKDIR is quickstart_run if it is not given. Each stage
 # skips what is already there, so the same command continues an interrupted run.
 set -euo pipefail
@@ -24,8 +24,14 @@ stage() {
   "$python" -m "elmer_jax.$2" "${@:3}"
 }
 pretrain=(--config=configs/quickstart.py "--workdir=$workdir/pretrain")
+finetune=(--config=configs/finetune_pydocs.py "--workdir=$workdir/finetune"
+  "--config.init_from=$workdir/pretrain")
 
-stage "1/4 Prepare the text" prepare "${pretrain[@]}"
-stage "2/4 Pre-train" train "${pretrain[@]}"
-stage "3/4 Evaluate" evaluate "${pretrain[@]}"
-stage "4/4 Report" report "--runs=$workdir/pretrain" "--output=$workdir/report"
+stage "1/7 Prepare the text" prepare "${pretrain[@]}"
+stage "2/7 Pre-train" train "${pretrain[@]}"
+stage "3/7 Evaluate the pre-trained model" evaluate "${pretrain[@]}"
+stage "4/7 Prepare the pairs" prepare "${finetune[@]}"
+stage "5/7 Fine-tune" train "${finetune[@]}"
+stage "6/7 Evaluate the fine-tuned model" evaluate "${finetune[@]}"
+stage "7/7 Report" report "--runs=$workdir/pretrain,$workdir/finetune" \
+  "--output=$workdir/report"

@@ -50,7 +50,7 @@ def config(case: str, soft_exit: bool = False) -> ModelConfig:
 
 
 def params(case: str, soft_exit: bool = False) -> dict:
-  weights = from_bart(arrays(case, "params"), config(case, soft_exit))
+  weights = from_bart(arrays(case, "params").__getitem__, config(case, soft_exit))
   return jax.tree.map(jnp.asarray, weights)
 
 
@@ -62,4 +62,5 @@ def gradients(case: str, file: str, run: str, soft_exit: bool = False) -> dict:
     if name.startswith(f"{run}/") or not run
   }
   bias = np.zeros((1, config(case).vocabulary_size), np.float32)
-  return from_bart(tensors | {"final_logits_bias": bias}, config(case, soft_exit))
+  tensors["final_logits_bias"] = bias
+  return from_bart(tensors.__getitem__, config(case, soft_exit))

@@ -45,28 +45,33 @@ def _greedy(writer: Writer, rows: int, length: int, search: Search) -> Sequences
   """Takes the likeliest token each time."""
 
   def write(state):
-    count, ids_BxT, score_B, done_B, cache = state
+    count, ids_BxT, log_probability_BxT, done_B, cache = state
     logits_BxV, cache = writer.step(ids_BxT[:, count], count, cache)
-    log_probability_BxV = jax.nn.log_softmax(logits_BxV)
-    allowed_BxV = constrain(log_probability_BxV, ids_BxT, count, length, search)
-    next_B = jnp.argmax(allowed_BxV, -1).astype(jnp.int32)
-    score_B += jnp.where(done_B, 0.0, allowed_BxV.max(-1))
-    next_B = jnp.where(done_B, PAD_ID, next_B)
-    ids_BxT = ids_BxT.at[:, count + 1].set(next_B)
-    return count + 1, ids_BxT, score_B, done_B | (next_B == EOS_ID), cache
+    allowed_BxV = constrain(
+      jax.nn.log_softmax(logits_BxV), ids_BxT, count, length, search
+    )
+    next_B = jnp.where(done_B, PAD_ID, jnp.argmax(allowed_BxV, -1))
+    best_B = jnp.where(done_B, 0.0, allowed_BxV.max(-1))
+    return (
+      count + 1,
+      ids_BxT.at[:, count + 1].set(next_B.astype(jnp.int32)),
+      log_probability_BxT.at[:, count + 1].set(best_B),
+      done_B | (next_B == EOS_ID),
+      cache,
+    )
 
-  count, ids_BxT, score_B, _, _ = jax.lax.while_loop(
-    lambda state: (state[0] < length) & ~state[3].all(),
-    write,
-    (
-      jnp.int32(0),
-      blank(rows, length),
-      jnp.zeros(rows, jnp.float32),
-      jnp.zeros(rows, bool),
-      writer.empty_cache(rows, length),
-    ),
+  start = (
+    jnp.int32(0),
+    blank(rows, length),
+    jnp.zeros((rows, 1 + length), jnp.float32),
+    jnp.zeros(rows, bool),
+    writer.empty_cache(rows, length),
   )
-  del count
-  written_B = (ids_BxT[:, 1:] != PAD_ID).sum(-1)
-  score_B /= written_B.astype(jnp.float32) ** search.length_penalty
-  return Sequences(ids_BxT[:, None, 1:], score_B[:, None])
+  _, ids_BxT, log_probability_BxT, _, _ = jax.lax.while_loop(
+    lambda state: (state[0] < length) & ~state[3].all(), write, start
+  )
+  written_B = (ids_BxT[:, 1:] != PAD_ID).sum(-1).astype(jnp.float32)
+  score_B = log_probability_BxT.sum(-1) / written_B**search.length_penalty
+  return Sequences(
+    ids_BxT[:, None, 1:], score_B[:, None], log_probability_BxT[:, None, 1:]
+  )

@@ -29,9 +29,10 @@ _FAR_BEHIND = -1e9
 
 class _State(NamedTuple):
   count: jax.Array  # [] int32, tokens written
-  ids_BxKxT: jax.Array  # the open texts, behind the decoder's start
-  open_scores_BxK: jax.Array  # sums of their log-probabilities
-  complete: Sequences  # ids [B, K, T] behind the decoder's start; scores [B, K]
+  # The texts, [B, K, T] each, behind the decoder's start; the scores of the open ones
+  # are sums of log-probabilities.
+  open: Sequences
+  complete: Sequences
   done_B: jax.Array
   cache: list
 
@@ -40,77 +41,79 @@ def search(writer: Writer, sources: int, length: int, search: Search) -> Sequenc
   """Finds the `search.beams` best texts of every source; traced by `decode`."""
   beams = search.beams
   ids_BxKxT = blank(sources * beams, length).reshape(sources, beams, -1)
+  certain_BxKxT = jnp.zeros(ids_BxKxT.shape, jnp.float32)
   start_K = jnp.where(jnp.arange(beams) == 0, 0.0, _FAR_BEHIND)
-  nothing = Sequences(
-    jnp.full_like(ids_BxKxT, PAD_ID), jnp.full(ids_BxKxT.shape[:2], NEVER)
-  )
+  start_BxK = jnp.broadcast_to(start_K[None], (sources, beams))
+  nothing_BxKxT = jnp.full_like(ids_BxKxT, PAD_ID)
   state = jax.lax.while_loop(
     lambda state: (state.count < length) & ~state.done_B.all(),
     lambda state: _extend(writer, state, length, search),
     _State(
       jnp.int32(0),
-      ids_BxKxT,
-      jnp.broadcast_to(start_K[None], (sources, beams)),
-      nothing,
+      Sequences(ids_BxKxT, start_BxK, certain_BxKxT),
+      Sequences(nothing_BxKxT, jnp.full_like(start_BxK, NEVER), certain_BxKxT),
       jnp.zeros(sources, bool),
       writer.empty_cache(sources * beams, length),
     ),
   )
-  unfinished = Sequences(
-    state.ids_BxKxT,
-    jnp.where(
-      state.done_B[:, None],
-      NEVER,
-      _normed(state.open_scores_BxK, state.count, search),
-    ),
+  cut_short_BxK = jnp.where(
+    state.done_B[:, None], NEVER, _normed(state.open.scores, state.count, search)
   )
+  unfinished = state.open._replace(scores=cut_short_BxK)
   best = _best(beams, state.complete, unfinished)
-  return best._replace(ids=best.ids[..., 1:])
+  return Sequences(best.ids[..., 1:], best.scores, best.log_probability[..., 1:])
 
 
 def _extend(writer: Writer, state: _State, length: int, search: Search) -> _State:
   """Writes one more token of every open text."""
-  sources, beams, _ = state.ids_BxKxT.shape
-  flat_ids_NxT = state.ids_BxKxT.reshape(sources * beams, -1)
-  logits_NxV, cache = writer.step(
-    flat_ids_NxT[:, state.count], state.count, state.cache
-  )
-  scores_NxV = constrain(
-    jax.nn.log_softmax(logits_NxV), flat_ids_NxT, state.count, length, search
-  )
-  size = scores_NxV.shape[1]
-  sums_BxKV = (scores_NxV + state.open_scores_BxK.reshape(-1, 1)).reshape(sources, -1)
-  sums_BxC, index_BxC = jax.lax.top_k(sums_BxKV, 2 * beams)
-  parent_BxC, token_BxC = index_BxC // size, index_BxC % size
-  texts_BxCxT = jnp.take_along_axis(state.ids_BxKxT, parent_BxC[..., None], axis=1)
-  texts_BxCxT = texts_BxCxT.at[:, :, state.count + 1].set(token_BxC)
-  ends_BxC = token_BxC == EOS_ID
+  sources, beams, _ = state.open.ids.shape
+  count = state.count + 1
+  candidates, parent_BxC, cache = _candidates(writer, state, length, search)
+  ends_BxC = candidates.ids[..., count] == EOS_ID
 
   # Complete: they end, and are among the best `beams` candidates.
-  ended = Sequences(
-    texts_BxCxT,
-    jnp.where(
-      ends_BxC & (jnp.arange(2 * beams) < beams)[None] & ~state.done_B[:, None],
-      _normed(sums_BxC, state.count + 1, search),
-      NEVER,
-    ),
-  )
-  complete = _best(beams, state.complete, ended)
+  counts_BxC = ends_BxC & (jnp.arange(2 * beams) < beams)[None] & ~state.done_B[:, None]
+  ended_BxC = jnp.where(counts_BxC, _normed(candidates.scores, count, search), NEVER)
+  complete = _best(beams, state.complete, candidates._replace(scores=ended_BxC))
 
   # Carried on: the first `beams` that don't end, in their order.
   order_BxC = jnp.where(ends_BxC, 2 * beams, 0) + jnp.arange(2 * beams)[None]
   _, carried_BxK = jax.lax.top_k(-order_BxC, beams)
-  ids_BxKxT = jnp.take_along_axis(texts_BxCxT, carried_BxK[..., None], axis=1)
   parent_BxK = jnp.take_along_axis(parent_BxC, carried_BxK, axis=1)
   rows_N = (parent_BxK + jnp.arange(sources)[:, None] * beams).reshape(-1)
   return _State(
-    state.count + 1,
-    ids_BxKxT,
-    jnp.take_along_axis(sums_BxC, carried_BxK, axis=1),
+    count,
+    _pick(candidates, carried_BxK),
     complete,
-    state.done_B | _is_done(complete, sums_BxC, state.count + 1, search),
+    state.done_B | _is_done(complete, candidates.scores, count, search),
     jax.tree.map(lambda rows_NxTxHxK: rows_NxTxHxK[rows_N], cache),
   )
+
+
+def _candidates(
+  writer: Writer, state: _State, length: int, search: Search
+) -> tuple[Sequences, jax.Array, list]:
+  """Returns the 2 · beams best texts with a token more, their parents, the cache."""
+  sources, beams, _ = state.open.ids.shape
+  ids_NxT = state.open.ids.reshape(sources * beams, -1)
+  logits_NxV, cache = writer.step(ids_NxT[:, state.count], state.count, state.cache)
+  log_probability_NxV = constrain(
+    jax.nn.log_softmax(logits_NxV), ids_NxT, state.count, length, search
+  )
+  size = logits_NxV.shape[1]
+  sums_NxV = log_probability_NxV + state.open.scores.reshape(-1, 1)
+  sums_BxC, index_BxC = jax.lax.top_k(sums_NxV.reshape(sources, -1), 2 * beams)
+  parent_BxC, token_BxC = index_BxC // size, index_BxC % size
+  last_BxC = jnp.take_along_axis(
+    log_probability_NxV.reshape(sources, -1), index_BxC, axis=1
+  )
+  parents = _pick(state.open, parent_BxC)
+  candidates = Sequences(
+    parents.ids.at[:, :, state.count + 1].set(token_BxC),
+    sums_BxC,
+    parents.log_probability.at[:, :, state.count + 1].set(last_BxC),
+  )
+  return candidates, parent_BxC, cache
 
 
 def _is_done(
@@ -127,9 +130,18 @@ def _normed(sums: jax.Array, count: jax.Array, search: Search) -> jax.Array:
   return sums / count.astype(jnp.float32) ** search.length_penalty
 
 
-def _best(beams: int, *texts: Sequences) -> Sequences:
+def _best(beams: int, *lots: Sequences) -> Sequences:
   """Returns the best `beams` of several lots, the best first, earlier lots first."""
-  ids = jnp.concatenate([each.ids for each in texts], axis=1)
-  scores = jnp.concatenate([each.scores for each in texts], axis=1)
-  scores, index_BxK = jax.lax.top_k(scores, beams)
-  return Sequences(jnp.take_along_axis(ids, index_BxK[..., None], axis=1), scores)
+  texts = Sequences(
+    *(jnp.concatenate(parts, axis=1) for parts in zip(*lots, strict=True))
+  )
+  return _pick(texts, jax.lax.top_k(texts.scores, beams)[1])
+
+
+def _pick(texts: Sequences, index_BxK: jax.Array) -> Sequences:
+  ids, scores, log_probability = texts
+  return Sequences(
+    jnp.take_along_axis(ids, index_BxK[..., None], axis=1),
+    jnp.take_along_axis(scores, index_BxK, axis=1),
+    jnp.take_along_axis(log_probability, index_BxK[..., None], axis=1),
+  )

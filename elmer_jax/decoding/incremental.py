@@ -29,6 +29,7 @@ class Search:
 
   beams: int = 1  # 1: greedy (num_beams)
   no_repeat_ngram: int = 0  # no n-gram of this size twice; 0: any (…_size)
+  min_length: int = 0  # no EOS before so many tokens, the start included (same name)
   length_penalty: float = 1.0  # a sum of log-probabilities is divided by length ** this
   early_stopping: bool = False  # stop once there are as many texts as beams
   forced_bos: bool = True  # the first token is BOS (forced_bos_token_id)
@@ -47,6 +48,7 @@ class Sequences(NamedTuple):
   ids: jax.Array  # [B, beams, T] int32
   # [B, beams] float32: the sum of the log-probabilities over length ** length_penalty
   scores: jax.Array
+  log_probability: jax.Array  # [B, beams, T] float32, of each token, in nats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +120,8 @@ def constrain(
       scores_NxV, ids_NxT, count + 1, search.no_repeat_ngram
     )
   ids_1xV = jnp.arange(scores_NxV.shape[1])[None]
+  too_short = count + 1 < search.min_length
+  scores_NxV = jnp.where(too_short & (ids_1xV == EOS_ID), NEVER, scores_NxV)
   if search.forced_bos:
     only_bos_1xV = jnp.where(ids_1xV == BOS_ID, 0.0, NEVER)
     scores_NxV = jnp.where(count == 0, only_bos_1xV, scores_NxV)

@@ -90,7 +90,9 @@ def _model_systems(
   model: api.Model, every_token: Sequence[api.Result], results: Sequence[api.Result]
 ) -> dict[str, Rows]:
   """Returns the ids of the model's texts and of its two variants, by name."""
-  name = "soft_exit" if model.objective == "soft_exit" else "none"
+  name = {"soft_exit": "soft_exit", "autoregressive": "autoregressive"}.get(
+    model.objective, "none"
+  )
   ids = [result.token_ids for result in results]
   half = len(ids) // 2
   return {

@@ -44,10 +44,14 @@ class Elmer(nnx.Module):
       self.soft_exit = _soft_exit_projection(config, rngs)
 
   def encode(
-    self, source_ids_BxS: jax.Array, keys_B: jax.Array | None = None
+    self,
+    source_ids_BxS: jax.Array,
+    keys_B: jax.Array | None = None,
+    mask_BxS: jax.Array | None = None,
   ) -> tuple[jax.Array, jax.Array]:
-    """Returns the states [B, S, D] and the mask [B, S] of what is not PAD."""
-    mask_BxS = source_ids_BxS != PAD_ID
+    """Returns the states [B, S, D] and the mask [B, S]: by default what is not PAD."""
+    if mask_BxS is None:
+      mask_BxS = source_ids_BxS != PAD_ID
     keys_B = layers.fold_in(keys_B, 0)
     return self.encoder(self.tokens[...], source_ids_BxS, mask_BxS, keys_B), mask_BxS
 

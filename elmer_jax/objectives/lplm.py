@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from elmer_jax.model import layers
+from elmer_jax.model.decoder import AfterLayer
 from elmer_jax.model.elmer import Elmer
 from elmer_jax.objectives import objective
 from elmer_jax.objectives.objective import Objective, Sums
@@ -28,6 +29,22 @@ from elmer_jax.objectives.objective import Objective, Sums
 def draw_exit_layers(keys_B: jax.Array, length: int, count: int) -> jax.Array:
   """Returns exit layers [B, T] int32, uniform in 0 … count - 1, drawn row by row."""
   return jax.vmap(lambda key: jax.random.randint(key, (length,), 0, count))(keys_B)
+
+
+def copy_exited(exit_layers_BxT: jax.Array) -> AfterLayer:
+  """Returns what happens behind each layer: who exits there stands still above it.
+
+  The carry is each token's state at its exit layer, as far as it has exited.
+  """
+  exits_BxTx1 = exit_layers_BxT[..., None]
+
+  def after_layer(index, raw_BxTxD, exit_BxTxD):
+    exit_BxTxD = jnp.where(exits_BxTx1 == index, raw_BxTxD, exit_BxTxD)
+    frozen_BxTxD = jax.lax.stop_gradient(exit_BxTxD)
+    hidden_BxTxD = jnp.where(exits_BxTx1 <= index, frozen_BxTxD, raw_BxTxD)
+    return hidden_BxTxD, exit_BxTxD, None
+
+  return after_layer
 
 
 def decode_with_copies(
@@ -43,14 +60,6 @@ def decode_with_copies(
 
   Only two arrays [B, T, D] travel through the layers, never one a layer.
   """
-  exits_BxTx1 = exit_layers_BxT[..., None]
-
-  def copy_exited(index, raw_BxTxD, exit_BxTxD):
-    exit_BxTxD = jnp.where(exits_BxTx1 == index, raw_BxTxD, exit_BxTxD)
-    frozen_BxTxD = jax.lax.stop_gradient(exit_BxTxD)
-    hidden_BxTxD = jnp.where(exits_BxTx1 <= index, frozen_BxTxD, raw_BxTxD)
-    return hidden_BxTxD, exit_BxTxD, None
-
   shape = (*exit_layers_BxT.shape, model.config.d_model)
   _, exit_BxTxD, _ = model.decode(
     decoder_ids_BxT,
@@ -58,7 +67,7 @@ def decode_with_copies(
     source_mask_BxS,
     target_mask_BxT,
     keys_B,
-    after_layer=copy_exited,
+    after_layer=copy_exited(exit_layers_BxT),
     carry=jnp.zeros(shape, encoded_BxSxD.dtype),
   )
   return exit_BxTxD

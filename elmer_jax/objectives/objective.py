@@ -46,8 +46,20 @@ def read_off_ramp(
   choose_with_bias: bool | jax.Array = True,
 ) -> HeadOutput:
   """Applies the shared head at the off-ramp behind a layer."""
+  return read_head(
+    model, model.decoder.off_ramp(hidden_BxTxD), targets_BxT, choose_with_bias
+  )
+
+
+def read_head(
+  model: Elmer,
+  states_BxTxD: jax.Array,
+  targets_BxT: jax.Array,
+  choose_with_bias: bool | jax.Array = True,
+) -> HeadOutput:
+  """Applies the shared head to states that are as it reads them (normed)."""
   return linear_cross_entropy(
-    model.decoder.off_ramp(hidden_BxTxD),
+    states_BxTxD,
     model.head(choose_with_bias),
     targets_BxT,
     model.config.head_chunk,

@@ -14,7 +14,7 @@ short leaves a folder under a temporary name, which the next start passes over.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -22,6 +22,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from elmer_jax.errors import UserError
+from elmer_jax.interop import hf_folder
 from elmer_jax.model import elmer
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.training.step import State
@@ -103,11 +104,17 @@ def find(path: str) -> tuple[epath.Path, int]:
   raise UserError(f"there is no checkpoint at {path}: a run's workdir has some")
 
 
+def vocabulary_of(path: str) -> epath.Path:
+  """Returns the folder of the vocabulary that belongs to the weights at `path`."""
+  if hf_folder.is_one(path):
+    return epath.Path(path).absolute()
+  return find(path)[0] / "vocabulary"
+
+
 def use_its_vocabulary(config: ml_collections.ConfigDict) -> None:
   """Sets `data.vocabulary` to that of `init_from`, where only the latter is given."""
   if config.init_from and not config.data.vocabulary:
-    folder, _ = find(config.init_from)
-    config.data.vocabulary = str(folder / "vocabulary")
+    config.data.vocabulary = str(vocabulary_of(config.init_from))
 
 
 def is_finished(workdir: str, steps: int) -> bool:
@@ -120,12 +127,27 @@ def is_finished(workdir: str, steps: int) -> bool:
   )
 
 
-def load(path: str) -> tuple[ModelConfig, dict, dict[str, Any], epath.Path]:
-  """Reads the parameters of a checkpoint onto this process's first device.
+class Loaded(NamedTuple):
+  """Weights without an optimizer, and what belongs to them."""
 
-  Returns:
-    The model's sizes, the parameters, the metadata and the folder of the vocabulary.
+  config: ModelConfig
+  params: dict  # nested dict of float32 arrays
+  # Objective, lengths, "generation" (settings of `decoding.incremental.Search`).
+  metadata: dict[str, Any]
+  vocabulary: epath.Path  # its folder
+
+
+def load(path: str) -> Loaded:
+  """Reads the weights of a checkpoint, or of a Hugging Face folder.
+
+  The arrays lie on this process's first device, or in its memory.
+
+  Raises:
+    UserError: there are none, or they can't be read.
   """
+  if hf_folder.is_one(path):
+    folder = hf_folder.read(path)
+    return Loaded(folder.config, folder.params, folder.metadata, vocabulary_of(path))
   folder, step = find(path)
   with open_manager(folder) as manager:
     args = ocp.args.Composite(metadata=ocp.args.JsonRestore())
@@ -143,7 +165,22 @@ def load(path: str) -> tuple[ModelConfig, dict, dict[str, Any], epath.Path]:
     )
     args = ocp.args.Composite(params=ocp.args.StandardRestore(abstract))
     params = manager.restore(step, args=args).params
-  return config, params, metadata | {"step": step}, folder / "vocabulary"
+  return Loaded(config, params, metadata | {"step": step}, vocabulary_of(path))
+
+
+def write_weights(
+  path: str, config: ModelConfig, params: dict, metadata: dict[str, Any]
+) -> None:
+  """Writes weights alone as checkpoint 0 of the folder `path`."""
+  items = ocp.args.Composite(
+    params=ocp.args.StandardSave(params),
+    metadata=ocp.args.JsonSave(
+      {**metadata, "format": FORMAT, "model": describe(config)}
+    ),
+  )
+  with open_manager(epath.Path(path).absolute(), keep=1) as manager:
+    manager.save(0, args=items)
+    manager.wait_until_finished()
 
 
 def start_from(path: str, config: ModelConfig, fresh: dict) -> dict:
@@ -154,7 +191,7 @@ def start_from(path: str, config: ModelConfig, fresh: dict) -> dict:
   Raises:
     UserError: if the checkpoint's sizes are not those of `config`.
   """
-  theirs, params, _, _ = load(path)
+  theirs, params = load(path)[:2]
   free = {"dropout", "init_stddev", "dtype", "remat", "head_chunk", "soft_exit"}
   differing = [
     f"model.{name} {value} there, {getattr(config, name)} here"
