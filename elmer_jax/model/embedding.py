@@ -8,8 +8,18 @@ from flax import nnx
 
 from elmer_jax.model import layers
 from elmer_jax.model.config import ModelConfig
+from elmer_jax.special_ids import PAD_ID
 
 POSITION_OFFSET = 2  # BART's tables keep two unused rows before position 0
+
+
+def look_up(tokens_VxD: jax.Array, ids: jax.Array, dtype: jnp.dtype) -> jax.Array:
+  """Returns the rows of `ids` [..., D]; no gradient reaches PAD's row by this way.
+
+  So does BART's embedding; what the head tells PAD's row stays.
+  """
+  rows = tokens_VxD[ids].astype(dtype)
+  return jnp.where((ids == PAD_ID)[..., None], jax.lax.stop_gradient(rows), rows)
 
 
 class InputEmbedding(nnx.Module):
@@ -30,7 +40,7 @@ class InputEmbedding(nnx.Module):
   ) -> jax.Array:
     """Returns [B, T, D]; every row's positions count on from `first_position`."""
     dtype = jnp.dtype(self.config.dtype)
-    hidden_BxTxD = tokens_VxD[ids_BxT].astype(dtype)
+    hidden_BxTxD = look_up(tokens_VxD, ids_BxT, dtype)
     if self.config.scale_embedding:
       hidden_BxTxD *= self.config.d_model**0.5
     positions_TxD = jax.lax.dynamic_slice_in_dim(

@@ -21,6 +21,7 @@ import ml_collections
 
 from elmer_jax.model import layers
 from elmer_jax.model.elmer import Elmer
+from elmer_jax.model.embedding import look_up
 from elmer_jax.objectives import objective
 from elmer_jax.objectives.linear_cross_entropy import HeadOutput
 from elmer_jax.objectives.objective import Objective, Sums
@@ -37,7 +38,7 @@ def read_off_ramp(
 
 def project(model: Elmer, hidden_BxTxD: jax.Array, ids_BxT: jax.Array) -> jax.Array:
   """Returns `W [h ; E(ids)]` [B, T, D], the next layer's input."""
-  guessed_BxTxD = model.tokens[ids_BxT].astype(hidden_BxTxD.dtype)
+  guessed_BxTxD = look_up(model.tokens[...], ids_BxT, hidden_BxTxD.dtype)
   return model.soft_exit(jnp.concatenate([hidden_BxTxD, guessed_BxTxD], axis=-1))
 
 

@@ -1,0 +1,150 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""How long a text takes: ours against Hugging Face BART, same weights, one process.
+
+    bash launch/install.sh benchmarks
+    .venv/bin/python benchmarks/generate.py [--batch_sizes=1,8] [--target_lengths=32,64]
+
+Base size, random weights, EOS barred so that every text has its full length. The
+programs take turns, so that a slow minute of the machine slows all of them; the figures
+are medians. Tokenisation is not included. The last line is JSON: milliseconds a batch,
+and how many times as long Hugging Face's greedy search takes.
+"""
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+import transformers
+from absl import app, flags
+
+from elmer_jax.decoding import autoregressive, one_pass
+from elmer_jax.decoding.incremental import Search
+from elmer_jax.interop import bart_names
+from elmer_jax.model.config import ModelConfig
+from elmer_jax.special_ids import BOS_ID, EOS_ID
+
+_BATCHES = flags.DEFINE_list("batch_sizes", ["1", "8"], "Texts at a time.")
+_TARGETS = flags.DEFINE_list("target_lengths", ["32", "64"], "Tokens of each text.")
+_SOURCE = flags.DEFINE_integer("source_length", 400, "Tokens of each source.", 4)
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed calls of each program.", 1)
+_THREADS = flags.DEFINE_integer("threads", 2, "PyTorch's; JAX takes all cores.", 1)
+_BEAMS = flags.DEFINE_bool("beams", False, "Time beam search with 4 beams as well.")
+
+BARRED = -1e4  # EOS's entry of `final_logits_bias`
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  torch.set_num_threads(_THREADS.value)
+  torch.manual_seed(0)
+  theirs = _hugging_face()
+  rows = []
+  for batch in map(int, _BATCHES.value):
+    for length in map(int, _TARGETS.value):
+      programs = _programs(theirs, _sources(batch), length)
+      rows.append(_measure(programs, batch, length))
+      print(json.dumps(rows[-1]), flush=True)
+  print(json.dumps({"versions": _versions(), "source": _SOURCE.value, "rows": rows}))
+
+
+def _hugging_face():
+  """Returns BART at base size with random weights."""
+  sizes = {"encoder_layers": 6, "decoder_layers": 6}
+  sizes |= {"encoder_attention_heads": 12, "decoder_attention_heads": 12}
+  sizes |= {"encoder_ffn_dim": 3072, "decoder_ffn_dim": 3072, "d_model": 768}
+  config = transformers.BartConfig(**sizes, forced_eos_token_id=None)
+  model = transformers.BartForConditionalGeneration(config).eval()
+  model.final_logits_bias[0, EOS_ID] = BARRED
+  return model
+
+
+def _sources(batch: int) -> np.ndarray:
+  rng = np.random.default_rng(0)
+  ids_BxS = rng.integers(4, 50000, (batch, _SOURCE.value), dtype=np.int64)
+  ids_BxS[:, 0], ids_BxS[:, -1] = BOS_ID, EOS_ID
+  return ids_BxS
+
+
+def _programs(theirs, ids_BxS: np.ndarray, length: int) -> dict[str, Callable]:
+  """Returns what to time, by name: each returns token ids [B, length]."""
+  tensors = {name: value.numpy() for name, value in theirs.state_dict().items()}
+  settings = {"max_new_tokens": length, "do_sample": False}
+
+  def hugging_face(beams: int):
+    with torch.inference_mode():
+      ids = torch.from_numpy(ids_BxS)
+      found = theirs.generate(ids, num_beams=beams, **settings)
+    return found[:, 1:].numpy()
+
+  def params_of(config: ModelConfig) -> dict:
+    return jax.tree.map(jnp.asarray, bart_names.from_bart(tensors.__getitem__, config))
+
+  plain = ModelConfig(dropout=0.0)
+  soft = ModelConfig(dropout=0.0, soft_exit=True)
+  width = plain.d_model
+  tensors[bart_names.PROJECTION] = np.eye(width, 2 * width, dtype=np.float32)
+  plain_params, soft_params = params_of(plain), params_of(soft)
+  source_BxS = ids_BxS.astype(np.int32)
+
+  def write(beams: int):
+    search = Search(beams=beams, forced_bos=False, forced_eos=False)
+    found = autoregressive.decode(
+      plain, plain_params, source_BxS, length=length, search=search
+    )
+    return np.asarray(found.ids[:, 0])
+
+  def one(config, params, exit):
+    return np.asarray(
+      one_pass.decode(config, params, source_BxS, length=length, exit=exit).ids
+    )
+
+  programs = {
+    "hf_greedy": lambda: hugging_face(1),
+    "greedy": lambda: write(1),
+    "none": lambda: one(plain, plain_params, "none"),
+    "soft": lambda: one(soft, soft_params, "soft"),
+  }
+  if _BEAMS.value:
+    programs |= {"hf_beam_4": lambda: hugging_face(4), "beam_4": lambda: write(4)}
+  return programs
+
+
+def _measure(programs: dict[str, Callable], batch: int, length: int) -> dict:
+  outputs = {name: program() for name, program in programs.items()}  # and warms up
+  for name, ids_BxT in outputs.items():
+    assert ids_BxT.shape == (batch, length), (name, ids_BxT.shape)
+  seconds: dict[str, list[float]] = {name: [] for name in programs}
+  for _ in range(_ROUNDS.value):
+    for name, program in programs.items():
+      start = time.perf_counter()
+      program()
+      seconds[name].append(time.perf_counter() - start)
+  medians = {name: statistics.median(times) for name, times in seconds.items()}
+  same = outputs["greedy"] == outputs["hf_greedy"]
+  return {
+    "batch": batch,
+    "target": length,
+    "milliseconds": {name: round(1e3 * value, 1) for name, value in medians.items()},
+    "times_hf_greedy": {
+      name: round(medians["hf_greedy"] / value, 2) for name, value in medians.items()
+    },
+    "greedy_ids_equal": round(float(same.mean()), 4),
+  }
+
+
+def _versions() -> dict[str, str]:
+  modules = (jax, torch, transformers)
+  return {module.__name__: module.__version__ for module in modules}
+
+
+if __name__ == "__main__":
+  app.run(main)

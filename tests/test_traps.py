@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Four mistakes that look right: each is made here on purpose, and seen by a number.
+
+The golden numbers hold for the code as it is; with the mistake they don't, and by far
+more than the tolerance. So whoever falls into one of these traps fails a test.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from golden_cases import CASES, TOLERANCE, arrays, config, gradients, params
+
+from elmer_jax.model import elmer
+from elmer_jax.objectives import lplm, objective, soft_exit
+
+BY_FAR = 20 * TOLERANCE
+
+
+def soft_exit_loss(case: str, run: str, monkeypatch):
+  """Returns the published loss of a run as a function of the weights."""
+  inputs = arrays(case, "inputs")
+  layers = config(case).decoder_layers
+  control = inputs["label_mix_control"] if run == "mix30" else float(run == "mix1")
+  mixed = np.broadcast_to(control, (layers - 1, *inputs["labels"].shape)) > 0
+  mixed = jnp.asarray(np.concatenate([mixed, np.zeros_like(mixed[:1])]))
+  monkeypatch.setattr(soft_exit, "draw_mixed", lambda *_: mixed)
+  batch = {
+    "source_ids": jnp.asarray(inputs["input_ids"], jnp.int32),
+    "target_ids": jnp.asarray(inputs["labels"], jnp.int32),
+  }
+  keys = jax.random.split(jax.random.key(0), len(inputs["labels"]))
+
+  def loss(weights):
+    sums = soft_exit.loss(
+      elmer.bind(config(case, True), weights),
+      batch,
+      keys,
+      True,
+      mixing=0.3,
+      published_mixing=True,
+    )
+    return sums.loss / sums.tokens
+
+  return jax.jit(loss)
+
+
+def furthest(ours, theirs) -> float:
+  differences = jax.tree.map(lambda a, b: np.abs(a - b).max(), ours, theirs)
+  return float(max(jax.tree.leaves(differences)))
+
+
+@pytest.mark.parametrize(
+  ("case", "run"), [("case_a", "mix1"), ("case_a", "mix30"), ("case_b", "mix30")]
+)
+def test_looking_up_padding_teaches_its_row_nothing(case, run, monkeypatch):
+  golden = gradients(case, "finetune_grads", run, soft_exit=True)
+  loss = soft_exit_loss(case, run, monkeypatch)
+  assert furthest(jax.grad(loss)(params(case, True)), golden) < TOLERANCE
+
+  def plain(tokens, ids, dtype):
+    return tokens[ids].astype(dtype)
+
+  monkeypatch.setattr(soft_exit, "look_up", plain)
+  loss = soft_exit_loss(case, run, monkeypatch)
+  wrong = jax.grad(loss)(params(case, True))
+  assert furthest(wrong["tokens"][1], golden["tokens"][1]) > BY_FAR
+  assert furthest(wrong["tokens"][2:], golden["tokens"][2:]) < TOLERANCE
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gelu_is_exact(case, monkeypatch):
+  source = jnp.asarray(arrays(case, "inputs")["input_ids"], jnp.int32)
+  golden = arrays(case, "pretrain")["random/encoder_last_hidden_state"]
+
+  def encoded():
+    return elmer.bind(config(case), params(case)).encode(source)[0]
+
+  assert furthest(encoded(), golden) < TOLERANCE
+  exact = jax.nn.gelu
+  monkeypatch.setattr(jax.nn, "gelu", lambda x, approximate: exact(x, True))
+  assert furthest(encoded(), golden) > 2 * TOLERANCE
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_read_are_the_exit_states_and_not_the_last_ones(case):
+  """The published code stops when all tokens have exited, before the last copy."""
+  golden, inputs = arrays(case, "pretrain"), arrays(case, "inputs")
+  exits = jnp.asarray(inputs["exit_layers_early"], jnp.int32)
+  model = elmer.bind(config(case), params(case))
+  encoded, mask = model.encode(jnp.asarray(inputs["input_ids"], jnp.int32))
+  blank = model.blank_target(*exits.shape)
+  states = lplm.decode_with_copies(model, encoded, mask, blank, exits)
+  assert furthest(states, golden["early/exit_hidden_states"]) < TOLERANCE
+  assert furthest(golden["early/decoder_last_hidden_state"], states) > BY_FAR
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_bias_counts_in_the_losses_and_not_in_the_lower_choices(case, monkeypatch):
+  golden, labels = arrays(case, "finetune"), arrays(case, "inputs")["labels"]
+  weights = params(case, True)
+  close = functools.partial(np.testing.assert_allclose, atol=TOLERANCE, rtol=0)
+  loss = soft_exit_loss(case, "mix0", monkeypatch)
+  close(loss(weights), golden["mix0/loss_train"])
+
+  without = weights | {"logits_bias": jnp.zeros_like(weights["logits_bias"])}
+  assert abs(loss(without) - golden["mix0/loss_train"]) > BY_FAR
+
+  def choose_with_bias(model, index, hidden, targets):
+    return objective.read_off_ramp(model, hidden, targets, True)
+
+  monkeypatch.setattr(soft_exit, "read_off_ramp", choose_with_bias)
+  wrong = soft_exit_loss(case, "mix0", monkeypatch)
+  assert abs(wrong(weights) - golden["mix0/loss_train"]) > BY_FAR
+  assert labels.shape == golden["eval/inter_argmax_0"].shape
