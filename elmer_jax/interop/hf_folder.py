@@ -16,6 +16,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
@@ -114,8 +115,9 @@ def read(path: str) -> Folder:
       return np.zeros((1, config.vocabulary_size), np.float32)
     return np.asarray(file.read(names[name]), np.float32)
 
-  metadata = _metadata(folder, described, config)
-  return Folder(config, bart_names.from_bart(tensor, config), metadata)
+  params = bart_names.from_bart(tensor, config)
+  _place(params)
+  return Folder(config, params, _metadata(folder, described, config))
 
 
 def write(
@@ -141,6 +143,15 @@ def write(
     write_whole(folder / name, json.dumps(content, indent=2) + "\n")
   vocabulary.save(folder)
   tensor_files.write(folder / tensor_files.SAFETENSORS, tensors)
+
+
+def _place(params: dict) -> None:
+  """Makes JAX's arrays of NumPy's, one by one, so that no two copies of all exist."""
+  for name, value in params.items():
+    if isinstance(value, dict):
+      _place(value)
+    else:
+      params[name] = jnp.asarray(value)
 
 
 def _arrays(params: Mapping) -> dict:
@@ -220,9 +231,10 @@ def _check_tensors(
       raise UserError(
         f"{where}: tensor {name} is {list(shape)}; config.json makes it {list(right)}"
       )
-  table = file.read(names[bart_names.TABLE])
-  for name in bart_names.TIED:
-    if name in names and not np.array_equal(file.read(names[name]), table):
+  tied = [names[name] for name in bart_names.TIED if name in names]
+  table = file.read(names[bart_names.TABLE]) if tied else None
+  for name in tied:
+    if not np.array_equal(file.read(name), table):
       raise UserError(
         f"{where}: tensor {name} differs from {bart_names.TABLE}; this model has one "
         "table for both"

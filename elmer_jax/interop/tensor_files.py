@@ -30,8 +30,9 @@ class _SafetensorsFile:
     import safetensors
 
     try:
-      # JAX's arrays know bfloat16, NumPy's don't.
-      self._file = safetensors.safe_open(path, framework="flax")
+      # JAX's arrays know bfloat16, NumPy's don't. Mapped, the file would stay in memory
+      # beside what was made of it.
+      self._file = safetensors.safe_open(path, framework="flax", backend="pread")
     except (safetensors.SafetensorError, OSError) as error:
       raise UserError(f"{path} is damaged: {error}") from None
     names = self._file.keys()
@@ -103,3 +104,4 @@ def write(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
   with replacing(path) as temporary:
     # transformers asks what library the file is for.
     numpy.save_file(in_order, temporary, metadata={"format": "pt"})
+    temporary.chmod(0o644)  # safetensors makes files for their owner alone

@@ -35,13 +35,18 @@ def folder_of(workdir: str) -> epath.Path:
   return epath.Path(workdir).absolute() / "checkpoints"
 
 
-def open_manager(folder: epath.Path, keep: int | None = None) -> ocp.CheckpointManager:
-  """Opens a folder of checkpoints; with `keep`, for writing as well."""
+def open_manager(
+  folder: epath.Path, keep: int | None = None, in_background: bool = True
+) -> ocp.CheckpointManager:
+  """Opens a folder of checkpoints; with `keep`, for writing as well.
+
+  Writing in the background takes a copy of everything first.
+  """
   options = ocp.CheckpointManagerOptions(
     max_to_keep=keep,
     create=keep is not None,
     read_only=keep is None,
-    enable_async_checkpointing=keep is not None,
+    enable_async_checkpointing=keep is not None and in_background,
   )
   return ocp.CheckpointManager(folder, item_names=ITEMS, options=options)
 
@@ -178,9 +183,9 @@ def write_weights(
       {**metadata, "format": FORMAT, "model": describe(config)}
     ),
   )
-  with open_manager(epath.Path(path).absolute(), keep=1) as manager:
+  folder = epath.Path(path).absolute()
+  with open_manager(folder, keep=1, in_background=False) as manager:
     manager.save(0, args=items)
-    manager.wait_until_finished()
 
 
 def start_from(path: str, config: ModelConfig, fresh: dict) -> dict:
