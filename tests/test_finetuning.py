@@ -169,6 +169,19 @@ def test_own_pairs_are_measured_on_their_validation_split(tmp_path):
     command(config, tmp_path / "run", "--split=test")
 
 
+def test_a_model_that_writes_token_by_token_is_scored_as_it_writes(task, tmp_path):
+  config = configure(data__task="tiny_summary")
+  config.objective.name = "autoregressive"
+  tiny_run.write(config, tmp_path, tiny_text.vocabulary())
+  command(config, tmp_path)
+  found = json.loads((tmp_path / "evaluation" / "test.json").read_text())
+  names = [name for name in found["systems"] if not name.startswith("baseline_")]
+  assert names == ["autoregressive", "autoregressive_shuffled_source"]
+  assert found["removed_repeats"] == 0
+  page = (tmp_path / "report" / "index.html").read_text()
+  assert "token by token" in page and "last changed" not in page
+
+
 def test_a_task_without_targets_of_its_own_is_refused(run):
   model = api.load(str(run))
   config = configure(data__task="pydocs_pretrain")

@@ -3,9 +3,9 @@
 """What a fine-tuned model's texts are worth, beside texts that need no model.
 
 Everything is scored by `seqio.Evaluator` with the metric functions of the task: the
-model (named after its exit, `soft_exit` or `none`), the same with adjacent repeats kept
-(`_repeats_kept`), the same with every source replaced by another example's
-(`_shuffled_source`), and the baselines.
+model (named after its exit, `soft_exit` or `none`, or `autoregressive`), the same with
+adjacent repeats kept (`_repeats_kept`; only of one-pass models), the same with every
+source replaced by another example's (`_shuffled_source`), and the baselines.
 """
 
 import contextlib
@@ -55,7 +55,9 @@ def evaluate_finetuning(
     writers = _baselines(recipe, split)
     sources = [source for source, _ in evaluator.pairs]
     every_token = _generate(model, sources)
-    results = [api.without_repeats(model, result) for result in every_token]
+    results = every_token
+    if model.objective != "autoregressive":
+      results = [api.without_repeats(model, result) for result in every_token]
     systems = _model_systems(model, every_token, results)
     for name, writer in writers.items():
       systems[name] = model.vocabulary.encode_batch(list(map(writer, sources)))
@@ -89,19 +91,18 @@ def _generate(model: api.Model, sources: Sequence[str]) -> list[api.Result]:
 def _model_systems(
   model: api.Model, every_token: Sequence[api.Result], results: Sequence[api.Result]
 ) -> dict[str, Rows]:
-  """Returns the ids of the model's texts and of its two variants, by name."""
-  name = {"soft_exit": "soft_exit", "autoregressive": "autoregressive"}.get(
-    model.objective, "none"
-  )
+  """Returns the ids of the model's texts and of their variants, by name."""
+  names = {"soft_exit": "soft_exit", "autoregressive": "autoregressive"}
+  name = names.get(model.objective, "none")
   ids = [result.token_ids for result in results]
+  systems = {name: ids}
+  if results is not every_token:
+    systems[f"{name}_repeats_kept"] = [result.token_ids for result in every_token]
+  # A text follows from its source alone, so exchanging the texts does the same. The
+  # neighbours' won't do: they often are about the same thing.
   half = len(ids) // 2
-  return {
-    name: ids,
-    f"{name}_repeats_kept": [result.token_ids for result in every_token],
-    # A text follows from its source alone, so exchanging the texts does the same. The
-    # neighbours' won't do: they often are about the same thing.
-    f"{name}_shuffled_source": ids[half:] + ids[:half],
-  }
+  systems[f"{name}_shuffled_source"] = ids[half:] + ids[:half]
+  return systems
 
 
 @contextlib.contextmanager

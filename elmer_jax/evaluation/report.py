@@ -30,13 +30,17 @@ from elmer_jax.training.metrics import duration
 SAMPLES = 20
 _NAMES = {"pretrain": "Pre-training", "finetune": "Fine-tuning"}
 _SCORES = (("rouge1", "ROUGE-1"), ("rouge2", "ROUGE-2"), ("rougeL", "ROUGE-L"))
+_KEPT = "the same, adjacent repeats kept"
+_SHUFFLED = "the same, each source replaced by another example's"
 _SYSTEMS = {
   "soft_exit": "ELMER, soft exit",
-  "soft_exit_repeats_kept": "the same, adjacent repeats kept",
-  "soft_exit_shuffled_source": "the same, each source replaced by another example's",
+  "soft_exit_repeats_kept": _KEPT,
+  "soft_exit_shuffled_source": _SHUFFLED,
   "none": "Plain NAR, last layer",
-  "none_repeats_kept": "the same, adjacent repeats kept",
-  "none_shuffled_source": "the same, each source replaced by another example's",
+  "none_repeats_kept": _KEPT,
+  "none_shuffled_source": _SHUFFLED,
+  "autoregressive": "Autoregressive",
+  "autoregressive_shuffled_source": _SHUFFLED,
   "baseline_constant": "Best training output, the same for all",
   "baseline_template": "Best fixed template",
   "baseline_lead": "First sentence of the source",
@@ -225,10 +229,10 @@ def _fine_tuning(run: Run) -> str:
   if other := systems.get(f"{main}_shuffled_source"):
     gain = systems[main]["rougeL"] - other["rougeL"]
     figures.append((f"{gain:.1f}", "lost with shuffled sources"))
-  figures += [
-    (f"{found['distinct_outputs']:.0%}", "of the outputs distinct"),
-    (f"{found['removed_repeats']:.1%}", "of the tokens removed as repeats"),
-  ]
+  figures.append((f"{found['distinct_outputs']:.0%}", "of the outputs distinct"))
+  if f"{main}_repeats_kept" in systems:
+    removed = f"{found['removed_repeats']:.1%}"
+    figures.append((removed, "of the tokens removed as repeats"))
   loss = plots.loss(run.curve("train", "loss"), run.curve("validation", "loss"), [])
   return markup.section(
     "What fine-tuning learned",
@@ -275,6 +279,15 @@ def _sample_section(run: Run, title: str, rows: Sequence[tuple[str, str]]) -> st
   samples = run.results["samples"][:SAMPLES]
   texts = [exit_map.tokens(s["layers"], len(s["pieces"])) for s in samples]
   layers = max((len(sample["layers"]) for sample in samples), default=run.layers)
+  note = "Written token by token: there are no exits."
+  key = ""
+  if layers > 1:
+    note = (
+      "The output is an exit map: each token has the colour of the layer at which its "
+      "prediction last changed, and what it was before stands above it. With the "
+      "legend: the share of tokens that each layer settled."
+    )
+    key = exit_map.legend(layers, exit_map.shares(texts, layers))
   blocks = []
   for sample, text in zip(samples, texts, strict=True):
     lines = [
@@ -282,16 +295,13 @@ def _sample_section(run: Run, title: str, rows: Sequence[tuple[str, str]]) -> st
       for label, key in rows
     ]
     lines.append(markup.element("h3", "output") + exit_map.coloured(text))
-    lines.append(exit_map.layer_by_layer(text))
+    if layers > 1:
+      lines.append(exit_map.layer_by_layer(text))
     blocks.append(markup.element("article", "".join(lines), "sample"))
   return markup.section(
     title,
-    markup.paragraph(
-      "The output is an exit map: each token has the colour of the layer at which its "
-      "prediction last changed, and what it was before stands above it. With the "
-      "legend: the share of tokens that each layer settled."
-    ),
-    exit_map.legend(layers, exit_map.shares(texts, layers)),
+    markup.paragraph(note),
+    key,
     *blocks,
   )
 
