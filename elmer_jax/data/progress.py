@@ -77,15 +77,20 @@ class Progress:
     positions = manifest["examples"] * sum(manifest["length"].values())
     self._tokens += tokens
     self._positions += positions
+    made = self._cache_made["tokens"]
+    earlier = (
+      f", {(tokens - made) / 1e6:.2f} M of them earlier" if made < tokens else ""
+    )
     logging.info(
-      "%s: %d examples from %d documents, %.2f M tokens in %.1f s (%.2f M tokens/s), "
+      "%s: %d examples from %d documents, %.2f M tokens in %.1f s (%.2f M tokens/s)%s, "
       "%.1f %% padding",
       self._label,
       manifest["examples"],
       manifest["documents"],
       tokens / 1e6,
       seconds,
-      self._cache_made["tokens"] / 1e6 / seconds,
+      made / 1e6 / seconds,
+      earlier,
       100 * (1 - tokens / positions),
     )
     for feature, number in manifest["cut"].items():
