@@ -82,12 +82,13 @@ def expand_files(patterns: str) -> list[pathlib.Path]:
 def read_documents(
   paths: Iterable[str | os.PathLike], field: str = "text"
 ) -> Iterator[str]:
-  """The documents of files, in order, stripped, empty ones skipped.
+  """The documents of files, in order, stripped.
 
   In plain text a document is a block between blank lines, or a line where there are no
   blank lines between lines (see LAYOUT_CHARACTERS). A document longer than
-  DOCUMENT_CHARACTERS becomes several. What is not UTF-8 is replaced by
-  U+FFFD, counted, and said once, in a warning after the last file.
+  DOCUMENT_CHARACTERS becomes several. What is not UTF-8 is replaced by U+FFFD, and
+  JSONL's empty documents are skipped; both are counted, and said once, in a warning
+  after the last file.
 
   Args:
     paths: files as `expand_files` gives them.
@@ -97,20 +98,22 @@ def read_documents(
     UserError: a file is missing, empty, damaged or not text, or a line of JSONL has no
       such field; the message has the file and the line.
   """
-  replaced = _Replaced()
+  oddities = _Oddities()
   for path in map(pathlib.Path, paths):
     is_json = _kind(path) in _JSON_LINES
     documents = _json_texts(path, field) if is_json else _text_documents(path)
     empty = True
     for document in documents:
       for part in _parts(document):
-        part = replaced.clean(part, path).strip()
+        part = oddities.clean(part, path).strip()
         if part:
           empty = False
           yield part
+      if is_json and (not document or document.isspace()):
+        oddities.empty += 1
     if empty:
       raise UserError(f"{path} holds no text")
-  replaced.say()
+  oddities.say()
 
 
 def read_pairs(paths: Iterable[str | os.PathLike]) -> Iterator[tuple[str, str]]:
@@ -124,7 +127,7 @@ def read_pairs(paths: Iterable[str | os.PathLike]) -> Iterator[tuple[str, str]]:
     UserError: a file is missing, empty, damaged or of another kind, or a line lacks its
       source or target; the message has the file and the line.
   """
-  replaced = _Replaced()
+  oddities = _Oddities()
   for path in map(pathlib.Path, paths):
     kind = _kind(path)
     if kind not in (*_JSON_LINES, ".tsv"):
@@ -134,7 +137,7 @@ def read_pairs(paths: Iterable[str | os.PathLike]) -> Iterator[tuple[str, str]]:
     for number, row in rows:
       pair = []
       for name in ("source", "target"):
-        text = replaced.clean(_string(row, name, path, number), path).strip()
+        text = oddities.clean(_string(row, name, path, number), path).strip()
         if not text:
           raise UserError(f"{path}, line {number}: the {name} is empty")
         pair.append(text)
@@ -142,13 +145,15 @@ def read_pairs(paths: Iterable[str | os.PathLike]) -> Iterator[tuple[str, str]]:
       yield pair[0], pair[1]
     if empty:
       raise UserError(f"{path} holds no pair")
-  replaced.say()
+  oddities.say()
 
 
 @dataclasses.dataclass
-class _Replaced:
-  """Counts what was not UTF-8 in a set of files, to say it once."""
+class _Oddities:
+  """Counts what was not as it should be in a set of files, to say it once."""
 
+  empty: int = 0
+  # What was not UTF-8.
   characters: int = 0
   texts: int = 0
   files: dict[pathlib.Path, None] = dataclasses.field(default_factory=dict)
@@ -170,6 +175,8 @@ class _Replaced:
         f"{self.characters} bytes in {self.texts} texts of {len(self.files)} files "
         f"(first {next(iter(self.files))}) are not UTF-8: each was replaced by U+FFFD."
       )
+    if self.empty:
+      _warn_once(f"{self.empty} documents are empty and were left out.")
 
 
 @functools.cache
