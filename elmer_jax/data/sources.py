@@ -98,22 +98,22 @@ def read_documents(
     UserError: a file is missing, empty, damaged or not text, or a line of JSONL has no
       such field; the message has the file and the line.
   """
-  oddities = _Oddities()
+  replaced = _Replaced()
   for path in map(pathlib.Path, paths):
     is_json = _kind(path) in _JSON_LINES
     documents = _json_texts(path, field) if is_json else _text_documents(path)
     empty = True
     for document in documents:
       for part in _parts(document):
-        part = oddities.clean(part, path).strip()
+        part = replaced.clean(part, path).strip()
         if part:
           empty = False
           yield part
       if is_json and (not document or document.isspace()):
-        oddities.empty += 1
+        replaced.empty += 1
     if empty:
       raise UserError(f"{path} holds no text")
-  oddities.say()
+  replaced.say()
 
 
 def read_pairs(paths: Iterable[str | os.PathLike]) -> Iterator[tuple[str, str]]:
@@ -127,7 +127,7 @@ def read_pairs(paths: Iterable[str | os.PathLike]) -> Iterator[tuple[str, str]]:
     UserError: a file is missing, empty, damaged or of another kind, or a line lacks its
       source or target; the message has the file and the line.
   """
-  oddities = _Oddities()
+  replaced = _Replaced()
   for path in map(pathlib.Path, paths):
     kind = _kind(path)
     if kind not in (*_JSON_LINES, ".tsv"):
@@ -137,7 +137,7 @@ def read_pairs(paths: Iterable[str | os.PathLike]) -> Iterator[tuple[str, str]]:
     for number, row in rows:
       pair = []
       for name in ("source", "target"):
-        text = oddities.clean(_string(row, name, path, number), path).strip()
+        text = replaced.clean(_string(row, name, path, number), path).strip()
         if not text:
           raise UserError(f"{path}, line {number}: the {name} is empty")
         pair.append(text)
@@ -145,12 +145,12 @@ def read_pairs(paths: Iterable[str | os.PathLike]) -> Iterator[tuple[str, str]]:
       yield pair[0], pair[1]
     if empty:
       raise UserError(f"{path} holds no pair")
-  oddities.say()
+  replaced.say()
 
 
 @dataclasses.dataclass
-class _Oddities:
-  """Counts what was not as it should be in a set of files, to say it once."""
+class _Replaced:
+  """Counts what was replaced or left out in a set of files, to say it once."""
 
   empty: int = 0
   # What was not UTF-8.
