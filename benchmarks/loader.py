@@ -41,6 +41,8 @@ _ROUNDS = flags.DEFINE_integer("rounds", 9, "Of each measurement.", 1)
 
 def main(argv: list[str]) -> None:
   del argv
+  if _CACHE.value and not _VOCABULARY.value:
+    raise app.UsageError("--cache needs the --vocabulary that it was made for")
   if _CACHE.value:
     measure(open_cache(_CACHE.value), Vocabulary.load(_VOCABULARY.value))
   else:
