@@ -21,6 +21,7 @@ from elmer_jax import command
 from elmer_jax.data import prepared
 from elmer_jax.data.cache_writer import write_cache
 from elmer_jax.data.prepared import Part
+from elmer_jax.data.progress import Progress
 from elmer_jax.data.recipe import Recipe, pairs_recipe, text_recipe
 from elmer_jax.data.vocabulary import Vocabulary
 from elmer_jax.errors import UserError
@@ -45,6 +46,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: str) -> Vocabulary:
 
   recipes = _recipes(config)
   vocabulary = _vocabulary(config, workdir, [recipe for recipe, _ in recipes])
+  progress = Progress()
   parts = []
   for recipe, rate in recipes:
     part = Part(recipe.name, recipe.kind, rate, list(recipe.splits))
@@ -55,9 +57,11 @@ def prepare(config: ml_collections.ConfigDict, workdir: str) -> Vocabulary:
         prepared.purpose(config, part, split, vocabulary),
         vocabulary,
         config.data.processes,
+        progress,
       )
     parts.append(part)
   prepared.write_parts(config, workdir, parts)
+  progress.total()
   return vocabulary
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import pathlib
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -181,13 +182,59 @@ def test_damage_is_told(tmp_path):
   with pytest.raises(UserError, match="00001.arrayrecord has 0 bytes"):
     open_cache(tmp_path / "c")
 
-  flipped = bytearray(whole)
-  flipped[200] ^= 1
-  shard.write_bytes(flipped)
+
+def targets(directory) -> list[bytes]:
+  opened = open_cache(directory)
+  return [opened[index]["target"].tobytes() for index in range(len(opened))]
+
+
+def test_a_flipped_bit_is_told_or_changes_nothing(tmp_path):
+  write(tmp_path / "c", TEXTS[:40])
+  shard = tmp_path / "c" / "00000.arrayrecord"
+  whole = shard.read_bytes()
+  expected = targets(tmp_path / "c")
+  rng = np.random.default_rng(0)
+  # The header, the records behind it, the start of the next block, and anywhere.
+  places = [
+    *range(0, 400, 9),
+    *range(65536, 65620, 7),
+    *rng.integers(0, len(whole), 40),
+  ]
+  told = 0
+  for place in places:
+    damaged = bytearray(whole)
+    damaged[place] ^= 1 << int(rng.integers(8))
+    shard.write_bytes(damaged)
+    try:
+      found = targets(tmp_path / "c")
+    except UserError as error:
+      told += 1
+      assert re.fullmatch(
+        r"the cache .*/c is damaged \(example \d+: [^(]* hash mismatch\): "
+        r"delete it and prepare again",
+        str(error),
+      )
+    else:
+      assert found == expected
+  # The rest lies in what fills up a block.
+  assert told > 0.5 * len(places)
+
+
+def test_a_damaged_example_does_not_hide_the_others(tmp_path):
+  manifest = write(tmp_path / "c")
+  shard = tmp_path / "c" / manifest["shards"][1]["file"]
+  whole = bytearray(shard.read_bytes())
   opened = open_cache(tmp_path / "c")
-  with pytest.raises(UserError, match="damaged .*: delete it and prepare again"):
-    for index in range(len(opened)):
-      opened[index]
+  index = manifest["shards"][0]["examples"] + 3
+  record = records.pack([opened[index]["target"]], records.id_dtype(330))
+  whole[whole.index(record) + 5] ^= 64
+  shard.write_bytes(whole)
+  opened = open_cache(tmp_path / "c")
+  with pytest.raises(UserError, match=f"example {index}: .*data hash mismatch"):
+    opened[index]
+  for other, window in enumerate(expected_windows()):
+    if other != index:
+      np.testing.assert_array_equal(opened[other]["target"], window)
 
 
 def test_a_split_without_text_is_told_and_leaves_no_cache(tmp_path):

@@ -97,13 +97,19 @@ def test_rows_are_a_window_and_its_corruption(cache, corruption, batches_of):
       np.testing.assert_array_equal(inner, expected)
 
 
-def test_an_epoch_has_every_window_once_and_the_next_another_order(cache, batches_of):
+@pytest.mark.parametrize("documents", [1, 2, 7, 60])
+def test_an_epoch_has_every_window_once_and_the_next_another_order(
+  tmp_path, vocabulary, batches_of, documents
+):
+  texts = tiny_text.documents(documents + 3)[3:]
+  cache = make_cache(tmp_path, texts, vocabulary)
   n = len(cache)
-  batches = batches_of()
+  batches = batches_of([(cache, 1.0)])
   epochs = [targets(batches, n, first) for first in (0, n, 2 * n)]
-  expected = collections.Counter(targets(batches_of(single_pass=True), n))
-  assert all(collections.Counter(epoch) == expected for epoch in epochs)
-  assert all(a != b for a, b in itertools.combinations(epochs, 2))
+  expected = cached_windows(cache)
+  assert all(collections.Counter(map(window_of, e)) == expected for e in epochs)
+  if documents > 2:
+    assert all(a != b for a, b in itertools.combinations(epochs, 2))
 
 
 def test_a_window_is_corrupted_anew_in_every_epoch(cache, batches_of):
@@ -116,17 +122,94 @@ def test_a_window_is_corrupted_anew_in_every_epoch(cache, batches_of):
   assert sum(len(found) > 1 for found in long) > 0.95 * len(long) > 0
 
 
-@pytest.mark.parametrize("step", [0, 1, 1000, 1_000_000])
-def test_processes_share_a_batch(batches_of, step):
-  whole = batches_of()[step]
+STEPS = [0, 1, 1000, 1_000_000]
+
+
+@pytest.fixture(scope="module")
+def small_cache(tmp_path_factory, vocabulary):
+  folder = tmp_path_factory.mktemp("small")
+  return make_cache(folder, tiny_text.documents(9, seed=1), vocabulary)
+
+
+@pytest.fixture(scope="module", params=["task", "mixture"])
+def caches(request, cache, small_cache):
+  """What a data set may consist of."""
+  one, other = (cache, 3.0), (small_cache, 1.0)
+  return [one] if request.param == "task" else [one, other]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_processes_share_a_batch(caches, batches_of, step):
+  whole = batches_of(caches)[step]
   for count in (2, 4):
     parts = [
-      batches_of(process_index=index, process_count=count)[step]
+      batches_of(caches, process_index=index, process_count=count)[step]
       for index in range(count)
     ]
     for name, expected in whole.items():
       together = np.concatenate([part[name] for part in parts])
       np.testing.assert_array_equal(together, expected)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_resume_goes_on_with_the_same_batches(caches, batches_of, step):
+  whole = batches_of(caches)
+  before = [rows(whole[step + i]) for i in range(3)]
+  for count in (1, 2, 4):
+    streams = [
+      batches_of(caches, process_index=index, process_count=count).iterate(step)
+      for index in range(count)
+    ]
+    for expected in before:
+      together = [row for stream in streams for row in rows(next(stream))]
+      assert together == expected
+    for stream in streams:
+      stream.close()
+
+
+def test_another_python_process_makes_the_same_batches(caches, batches_of):
+  batches = batches_of(caches)
+  code = (
+    "import sys, pickle; batches = pickle.load(sys.stdin.buffer); "
+    f"pickle.dump([next(batches.iterate(t)) for t in {STEPS}], sys.stdout.buffer)"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code],
+    input=pickle.dumps(batches),
+    capture_output=True,
+    check=True,
+  )
+  for step, batch in zip(STEPS, pickle.loads(done.stdout), strict=True):
+    assert rows(batch) == rows(batches[step])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_epoch_of_each_part_of_a_mixture_has_every_window_once(
+  cache, small_cache, batches_of, seed
+):
+  rates = [(cache, 3.0), (small_cache, 1.0)]
+  windows = [cached_windows(part) for part, _ in rates]
+  # Windows of both parts can't be told apart: they are left out.
+  both = windows[0].keys() & windows[1].keys()
+  stream = targets(batches_of(rates, seed=seed), 12 * (len(cache) + len(small_cache)))
+  for counts in windows:
+    own = {window: n for window, n in counts.items() if window not in both}
+    size = sum(own.values())
+    found = [window for window in map(window_of, stream) if window in own]
+    epochs = [found[start : start + size] for start in range(0, len(found), size)]
+    assert len(epochs) > 3
+    for epoch in epochs[:-1]:
+      assert collections.Counter(epoch) == own
+
+
+def cached_windows(cache) -> collections.Counter:
+  return collections.Counter(
+    cache[index]["target"].tobytes() for index in range(len(cache))
+  )
+
+
+def window_of(target: bytes) -> bytes:
+  return without_padding(np.frombuffer(target, np.int32))[:-1].tobytes()
 
 
 def test_seed_and_step_decide(batches_of):
@@ -175,8 +258,8 @@ def test_unshuffled_is_the_order_of_the_documents(cache, batches_of):
     np.testing.assert_array_equal(without_padding(target)[:-1], window)
 
 
-def test_a_mixture_follows_its_rates(tmp_path, cache, vocabulary, batches_of):
-  small = make_cache(tmp_path, tiny_text.documents(9, seed=1), vocabulary)
+def test_a_mixture_follows_its_rates(cache, small_cache, batches_of):
+  small = small_cache
   own = {tuple(small[i]["target"].tolist()) for i in range(len(small))}
   mixture = [(cache, 3.0), (small, 1.0)]
   batches = batches_of(mixture)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import tiny
 import tiny_text
+import zstandard
 
 from elmer_jax.data import loader
+from elmer_jax.data.cache import open_cache
 from elmer_jax.data.vocabulary import Vocabulary
 from elmer_jax.errors import UserError
 from elmer_jax.prepare import prepare
@@ -137,10 +139,71 @@ def test_missing_data_and_splits_are_told(config, workdir):
     loader.open_batches(config, workdir, vocabulary, "test")
 
 
-def test_bad_input_leaves_nothing_that_looks_finished(config, workdir, tmp_path):
-  with (tmp_path / "own.jsonl").open("a") as file:
+def no_field(path):
+  with path.open("a") as file:
     file.write('\n{"title": "no text"}\n')
-  with pytest.raises(UserError, match="own.jsonl, line 121: no field 'text'"):
+  return path
+
+
+def cut_short(path):
+  compressed = path.with_suffix(".jsonl.zst")
+  compressed.write_bytes(zstandard.compress(path.read_bytes())[:-40])
+  return compressed
+
+
+@pytest.mark.parametrize(
+  ("spoil", "said"),
+  [
+    (no_field, "own.jsonl, line 121: no field 'text'"),
+    (cut_short, "own.jsonl.zst is cut short: its last part is missing"),
+  ],
+)
+def test_bad_input_leaves_nothing_that_looks_finished(
+  config, workdir, tmp_path, spoil, said
+):
+  config.data.files = str(spoil(tmp_path / "own.jsonl"))
+  with pytest.raises(UserError, match=said):
     prepare(config, workdir)
   assert not list((tmp_path / "run").rglob("manifest.json"))
   assert not list((tmp_path / "run").rglob("*.mixture.json"))
+
+
+def test_what_is_not_utf8_or_empty_is_said_and_nothing_else_is_lost(
+  config, workdir, tmp_path, caplog
+):
+  rows = [json.dumps({"text": text}).encode() for text in tiny_text.documents(120)]
+  empty = json.dumps({"text": "\n "}).encode()
+  latin = b'{"text": "caf\xe9 au lait"}'
+  (tmp_path / "own.jsonl").write_bytes(b"\n".join([*rows, empty, latin]))
+  with caplog.at_level("WARNING"):
+    vocabulary = prepare(config, workdir)
+  assert "1 documents are empty" in caplog.text
+  assert "1 bytes in 1 texts of 1 files" in caplog.text
+  found = ""
+  documents = 0
+  for split in ("train", "validation"):
+    cache = open_cache(tmp_path / "run" / "cache" / "text_lplm" / split)
+    documents += cache.manifest["documents"]
+    windows = [cache[index]["target"] for index in range(len(cache))]
+    found += vocabulary.decode(np.concatenate(windows))
+  assert documents == 121
+  assert "caf\ufffd au lait" in found
+  assert all(text.strip() in found for text in tiny_text.documents(120))
+
+
+@pytest.mark.slow
+def test_a_line_of_a_hundred_megabytes_takes_bounded_memory(config, workdir, tmp_path):
+  words = " ".join(tiny_text.documents(100)) + " "
+  text = words * (10**8 // len(words))
+  (tmp_path / "own.jsonl").write_text(json.dumps({"text": text}))
+  code = (
+    "import sys, json, ml_collections, resource; "
+    "from elmer_jax.prepare import prepare; "
+    "config = ml_collections.ConfigDict(json.loads(sys.argv[1])); "
+    "prepare(config, sys.argv[2]); "
+    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+  )
+  config.data.source_length = config.data.target_length = 512
+  arguments = [sys.executable, "-c", code, json.dumps(config.to_dict()), workdir]
+  done = subprocess.run(arguments, check=True, capture_output=True, text=True)
+  assert int(done.stdout) < 1_500_000

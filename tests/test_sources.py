@@ -5,6 +5,8 @@
 import gzip
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 import zstandard
@@ -167,6 +169,14 @@ def test_bytes_that_are_not_utf8_are_replaced_counted_and_said_once(tmp_path, wa
   assert len(warnings) == 1
 
 
+def test_empty_documents_are_counted_and_said_once(tmp_path, warnings):
+  rows = jsonl({"text": ""}, {"text": "a"}, {"text": " \n"}, {"text": "b"})
+  paths = [write(tmp_path / name, rows) for name in ("a.jsonl", "b.jsonl.zst")]
+  for _ in range(2):
+    assert list(read_documents(paths)) == ["a", "b"] * 2
+  assert warnings == ["4 documents are empty and were left out."]
+
+
 def test_long_lines_and_blocks_arrive_in_parts(tmp_path, monkeypatch):
   monkeypatch.setattr(sources, "DOCUMENT_CHARACTERS", 100)
   line = write(tmp_path / "line.txt", "é" * 950 + "\nshort\n")
@@ -177,6 +187,49 @@ def test_long_lines_and_blocks_arrive_in_parts(tmp_path, monkeypatch):
   documents = list(read_documents([block]))
   assert max(map(len, documents)) <= 100
   assert "\n".join(documents[1:]) == "\n".join(["word and word"] * 50)
+
+
+def test_long_json_documents_arrive_in_parts_that_end_with_words(tmp_path, monkeypatch):
+  monkeypatch.setattr(sources, "DOCUMENT_CHARACTERS", 100)
+  words, solid = "word and\nword " * 50, "x" * 250
+  path = write(tmp_path / "a.jsonl", jsonl({"text": words}, {"text": solid}))
+  *parts, x1, x2, x3 = read_documents([path])
+  assert max(map(len, parts)) <= 100
+  assert " ".join(parts).split() == words.split()
+  assert [len(x1), len(x2), len(x3)] == [100, 100, 50]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.tsv"])
+def test_lines_that_do_not_fit_memory_are_refused(tmp_path, monkeypatch, name):
+  monkeypatch.setattr(sources, "LINE_CHARACTERS", 200)
+  fits = json.dumps({"source": "s", "target": "t" * 160})
+  content = fits + "\n" + fits[:-2] + "t" * 30 + '"}\n'
+  if name.endswith("tsv"):
+    content = "s\t" + "t" * 197 + "\n" + "s\t" + "t" * 300 + "\n"
+  path = write(tmp_path / name, content)
+  pairs = read_pairs([path])
+  assert next(pairs)[0] == "s"
+  with pytest.raises(UserError, match=f"{name}, line 2: longer than 200 characters"):
+    next(pairs)
+
+
+_READ = """
+import resource, sys
+from elmer_jax.data import sources
+total = sum(len(text.split()) for text in sources.read_documents(sys.argv[1:]))
+print(total, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.jsonl.zst"])
+def test_a_line_of_a_hundred_megabytes_is_read_in_bounded_memory(tmp_path, name):
+  text = "seven77 " * 12_500_000  # one line of 100 MB
+  path = write(tmp_path / name, jsonl({"text": text}) if "json" in name else text)
+  command = [sys.executable, "-c", _READ, str(path)]
+  done = subprocess.run(command, capture_output=True, text=True, check=True)
+  words, kilobytes = map(int, done.stdout.split())
+  assert abs(words - 12_500_000) <= ("json" not in name) * 10  # cut words count twice
+  assert kilobytes < 800_000
 
 
 def test_files_are_streamed(tmp_path):

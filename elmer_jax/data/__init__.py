@@ -5,8 +5,9 @@
 `sources` reads the user's files and `pydocs` the documentation that every Python
 installation brings; `vocabulary` turns text into ids and back; `windows` cuts the ids
 of a document into training windows. `cache_writer` stores them as `records` of a
-`cache`, and `prepared` knows where the caches of a run lie. `loader` reads them by
-index, corrupts them (`corruption`) and makes batch t as a function of the seed and t.
-`recipe` names what can be trained on, and `tasks` shows the same to seqio, with the
-`metrics` that score it: the only module here that loads TensorFlow.
+`cache` and tells its `progress`; `prepared` knows where the caches of a run lie.
+`loader` reads them by index, corrupts them (`corruption`) and makes batch t as a
+function of the seed and t. `recipe` names what can be trained on, and `tasks` shows the
+same to seqio, with the `metrics` that score it: the only module here that loads
+TensorFlow.
 """

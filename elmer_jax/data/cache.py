@@ -106,10 +106,11 @@ class Cache:
     return len(self._records)
 
   def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+    """Returns an example; raises UserError if its bytes aren't those written."""
     try:
       record = self._records[index]
     except RuntimeError as error:
-      raise _damage(self.directory, error) from None
+      raise _damage(self.directory, f"example {index}: {error}") from None
     return records.unpack(record, self.features, self._dtype)
 
   def unigrams(self) -> np.ndarray:
@@ -136,6 +137,9 @@ class _Shard:
 def open_cache(directory: str | os.PathLike, purpose: Purpose | None = None) -> Cache:
   """Opens a finished cache.
 
+  Shards are checked for their size, which takes no reading of what may be a hundred
+  gigabytes. That no byte has changed is checked for each example when it is read.
+
   Args:
     directory: its folder.
     purpose: what it has to be made for; None takes any.
@@ -160,7 +164,7 @@ def open_cache(directory: str | os.PathLike, purpose: Purpose | None = None) -> 
 
 
 def _damage(directory: pathlib.Path, what: object) -> UserError:
-  reason = str(what).split(";")[0]
+  reason = re.split(r"; | \(computed", str(what))[0]
   return UserError(
     f"the cache {directory} is damaged ({reason}): delete it and prepare again"
   )

@@ -15,15 +15,15 @@ import math
 import multiprocessing
 import os
 import pathlib
-import time
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
-from absl import logging
 
 from elmer_jax.data import cache, records
 from elmer_jax.data.cache import Purpose
+from elmer_jax.data.progress import Progress
 from elmer_jax.data.recipe import Item, Recipe, characters
 from elmer_jax.data.vocabulary import EOS_ID, Vocabulary
 from elmer_jax.data.windows import Boundaries, windows
@@ -36,7 +36,6 @@ SHARD_CHARACTERS = 2**24
 # Each record stands on its own, so that it is read without its neighbours. Ids hardly
 # compress, and trying takes seven times as long as the rest of the writing.
 _WRITER_OPTIONS = "group_size:1,uncompressed"
-_SECONDS_BETWEEN_LINES = 5
 
 
 def write_cache(
@@ -45,6 +44,7 @@ def write_cache(
   purpose: Purpose,
   vocabulary: Vocabulary,
   processes: int = 1,
+  progress: Progress | None = None,
 ) -> dict:
   """Writes the cache of a split, or finishes one that was interrupted.
 
@@ -54,6 +54,7 @@ def write_cache(
     purpose: split, kind, vocabulary and lengths.
     vocabulary: makes the ids.
     processes: how many encode at the same time; 0: one for each CPU core.
+    progress: is told what is made.
 
   Returns:
     The manifest.
@@ -72,14 +73,15 @@ def write_cache(
   if size is not None:
     processes = min(processes, math.ceil(size / SHARD_CHARACTERS))
 
-  progress = _Progress(f"{purpose.task}/{purpose.split}", size)
+  progress = progress or Progress()
+  progress.begin(f"{purpose.task}/{purpose.split}", size)
   unigrams = np.zeros(vocabulary.size, np.int64)
   shards = []
   jobs = _jobs(directory, recipe.read(purpose.split), purpose)
-  for note in _run(jobs, vocabulary, purpose, processes):
+  for note, made in _run(jobs, vocabulary, purpose, processes):
     unigrams += np.array(note.pop("unigrams"))
     shards.append({key: note[key] for key in note if key != "digest"})
-    progress.add(note)
+    progress.add(note, made)
   shards.sort(key=lambda shard: shard["file"])
   manifest = purpose.manifest() | _totals(shards) | {"shards": shards}
   if not shards or not manifest["examples"]:
@@ -143,12 +145,13 @@ def _shards(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 def _run(
   jobs: Iterable[_Job], vocabulary: Vocabulary, purpose: Purpose, processes: int
-) -> Iterator[dict]:
-  """Yields the note of each shard when it is finished, in any order."""
+) -> Iterator[tuple[dict, bool]]:
+  """Yields the note of each shard, and whether this start made it, in any order."""
   if processes <= 1:
     encoder = _Encoder(vocabulary, purpose)
     for job in jobs:
-      yield _finished(job) or encoder.make(job)
+      note = _finished(job)
+      yield note or encoder.make(job), note is None
     return
   # Forking a process that has threads (JAX's, TensorFlow's) may hang: spawn.
   context = multiprocessing.get_context("spawn")
@@ -159,14 +162,15 @@ def _run(
   try:
     for job in jobs:
       if note := _finished(job):
-        yield note
+        yield note, False
         continue
       running.add(pool.submit(_make_in_worker, job))
       # A shard for each process and one that waits: reading must not fill the memory.
       while len(running) > processes:
         done, running = concurrent.futures.wait(running, None, "FIRST_COMPLETED")
-        yield from (future.result() for future in done)
-    yield from (future.result() for future in concurrent.futures.as_completed(running))
+        yield from ((future.result(), True) for future in done)
+    for future in concurrent.futures.as_completed(running):
+      yield future.result(), True
   except BrokenProcessPool:
     raise UserError(
       "a process that prepares the data was ended from outside, perhaps for want of "
@@ -200,6 +204,16 @@ _encoder: "_Encoder"
 def _start_worker(vocabulary: Vocabulary, purpose: Purpose) -> None:
   global _encoder
   _encoder = _Encoder(vocabulary, purpose)
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+  """Ends this worker when the process that started it is gone, even by `kill -9`.
+
+  Otherwise it would wait for work for ever.
+  """
+  multiprocessing.parent_process().join()
+  os._exit(1)
 
 
 def _make_in_worker(job: _Job) -> dict:
@@ -231,11 +245,9 @@ class _Encoder:
         writer.close()
       except RuntimeError as error:  # what a full disk is to this library
         raise OSError(str(error)) from None
-    targets = [example[-1] for example in examples]
-    unigrams = np.bincount(
-      np.concatenate([[EOS_ID] * len(targets), *targets]).astype(np.int64),
-      minlength=self._purpose.vocabulary_size,
-    )
+    targets = np.concatenate([np.zeros(0, np.int32), *(e[-1] for e in examples)])
+    unigrams = np.bincount(targets, minlength=self._purpose.vocabulary_size)
+    unigrams[EOS_ID] += len(examples)
     note = {
       "file": path.name,
       "bytes": path.stat().st_size,
@@ -266,60 +278,3 @@ class _Encoder:
       cut[feature] += len(ids) > length[feature]
       pair.append(ids[: length[feature]])
     return [tuple(pair)]
-
-
-class _Progress:
-  """Says every few seconds how far the work is, and at the end what came out."""
-
-  def __init__(self, label: str, size: int | None):
-    self._label = label
-    self._size = size
-    self._characters = 0
-    self._tokens = 0
-    self._start = self._last_line = time.monotonic()
-
-  def add(self, note: dict) -> None:
-    self._characters += note["characters"]
-    self._tokens += sum(note["tokens"].values())
-    now = time.monotonic()
-    if now - self._last_line < _SECONDS_BETWEEN_LINES:
-      return
-    self._last_line = now
-    seconds = now - self._start
-    left = ""
-    if self._size and self._size > self._characters:
-      left = f", about {seconds * (self._size / self._characters - 1):.0f} s left"
-    rate = self._tokens / seconds
-    logging.info(
-      "%s: %.1f M tokens, %.2f M tokens/s%s",
-      self._label,
-      self._tokens / 1e6,
-      rate / 1e6,
-      left,
-    )
-
-  def end(self, manifest: dict) -> None:
-    seconds = time.monotonic() - self._start
-    length = sum(manifest["length"].values())
-    tokens = sum(manifest["tokens"].values())
-    logging.info(
-      "%s: %d examples from %d documents, %.2f M tokens in %.1f s (%.2f M tokens/s), "
-      "%.1f %% padding",
-      self._label,
-      manifest["examples"],
-      manifest["documents"],
-      tokens / 1e6,
-      seconds,
-      tokens / 1e6 / seconds,
-      100 * (1 - tokens / (manifest["examples"] * length)),
-    )
-    for feature, number in manifest["cut"].items():
-      if number:
-        logging.warning(
-          "%s: %d of %d texts of feature %s are longer than %d ids and were cut.",
-          self._label,
-          number,
-          manifest["examples"],
-          feature,
-          manifest["length"][feature],
-        )

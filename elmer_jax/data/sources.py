@@ -29,8 +29,11 @@ from elmer_jax.errors import UserError
 # many characters at its start, as the whole may be too large to read twice.
 LAYOUT_CHARACTERS = 2**20
 
-# A longer document of a text file is handed over in parts: memory stays bounded.
+# A longer document is handed over in parts: memory stays bounded.
 DOCUMENT_CHARACTERS = 2**24
+
+# A line of JSONL or TSV has to be read whole; a longer one is refused.
+LINE_CHARACTERS = 2**27
 
 # What is looked at to tell text from anything else, and the share of its bytes that
 # may be control characters or no UTF-8.
@@ -79,11 +82,13 @@ def expand_files(patterns: str) -> list[pathlib.Path]:
 def read_documents(
   paths: Iterable[str | os.PathLike], field: str = "text"
 ) -> Iterator[str]:
-  """The documents of files, in order, stripped, empty ones skipped.
+  """The documents of files, in order, stripped.
 
   In plain text a document is a block between blank lines, or a line where there are no
-  blank lines between lines (see LAYOUT_CHARACTERS). What is not UTF-8 is replaced by
-  U+FFFD, counted, and said once, in a warning after the last file.
+  blank lines between lines (see LAYOUT_CHARACTERS). A document longer than
+  DOCUMENT_CHARACTERS becomes several. What is not UTF-8 is replaced by U+FFFD, and
+  JSONL's empty documents are skipped; both are counted, and said once, in a warning
+  after the last file.
 
   Args:
     paths: files as `expand_files` gives them.
@@ -99,10 +104,13 @@ def read_documents(
     documents = _json_texts(path, field) if is_json else _text_documents(path)
     empty = True
     for document in documents:
-      document = replaced.clean(document, path).strip()
-      if document:
-        empty = False
-        yield document
+      for part in _parts(document):
+        part = replaced.clean(part, path).strip()
+        if part:
+          empty = False
+          yield part
+      if is_json and (not document or document.isspace()):
+        replaced.empty += 1
     if empty:
       raise UserError(f"{path} holds no text")
   replaced.say()
@@ -142,8 +150,10 @@ def read_pairs(paths: Iterable[str | os.PathLike]) -> Iterator[tuple[str, str]]:
 
 @dataclasses.dataclass
 class _Replaced:
-  """Counts what was not UTF-8 in a set of files, to say it once."""
+  """Counts what was replaced or left out in a set of files, to say it once."""
 
+  empty: int = 0
+  # What was not UTF-8.
   characters: int = 0
   texts: int = 0
   files: dict[pathlib.Path, None] = dataclasses.field(default_factory=dict)
@@ -165,6 +175,8 @@ class _Replaced:
         f"{self.characters} bytes in {self.texts} texts of {len(self.files)} files "
         f"(first {next(iter(self.files))}) are not UTF-8: each was replaced by U+FFFD."
       )
+    if self.empty:
+      _warn_once(f"{self.empty} documents are empty and were left out.")
 
 
 @functools.cache
@@ -197,37 +209,56 @@ def _blocks(lines: Iterator[str]) -> Iterator[str]:
     yield "".join(block)
 
 
+def _parts(document: str) -> Iterator[str]:
+  """Cuts a document that is too long, after white space where there is any."""
+  start = 0
+  while len(document) - start > DOCUMENT_CHARACTERS:
+    end = start + DOCUMENT_CHARACTERS
+    cut = max(document.rfind(space, start, end) for space in " \n") + 1 or end
+    yield document[start:cut]
+    start = cut
+  yield document[start:]
+
+
 def _json_texts(path: pathlib.Path, field: str) -> Iterator[str]:
   for number, row in _json_rows(path):
     yield _string(row, field, path, number)
 
 
 def _json_rows(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
-  with _open(path) as lines:
-    for number, line in enumerate(lines, start=1):
-      if line.isspace():
-        continue
-      try:
-        row = json.loads(line)
-      except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}, line {number}: not JSON ({error})") from None
-      if not isinstance(row, dict):
-        raise UserError(f"{path}, line {number}: not a JSON object")
-      yield number, row
+  for number, line in _numbered_lines(path):
+    if line.isspace():
+      continue
+    try:
+      row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+      raise UserError(f"{path}, line {number}: not JSON ({error})") from None
+    if not isinstance(row, dict):
+      raise UserError(f"{path}, line {number}: not a JSON object")
+    yield number, row
 
 
 def _tsv_rows(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
+  for number, line in _numbered_lines(path):
+    columns = line.rstrip("\n").split("\t")
+    if line.isspace() or (number == 1 and columns == ["source", "target"]):
+      continue
+    if len(columns) != 2:
+      raise UserError(
+        f"{path}, line {number}: {len(columns)} columns; expected source, a tab, target"
+      )
+    yield number, {"source": columns[0], "target": columns[1]}
+
+
+def _numbered_lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
   with _open(path) as lines:
-    for number, line in enumerate(lines, start=1):
-      columns = line.rstrip("\n").split("\t")
-      if line.isspace() or (number == 1 and columns == ["source", "target"]):
-        continue
-      if len(columns) != 2:
+    parts = iter(lambda: lines.readline(LINE_CHARACTERS), "")
+    for number, line in enumerate(parts, start=1):
+      if len(line) == LINE_CHARACTERS and not line.endswith("\n"):
         raise UserError(
-          f"{path}, line {number}: {len(columns)} columns; expected source, a tab, "
-          "target"
+          f"{path}, line {number}: longer than {LINE_CHARACTERS} characters; divide it"
         )
-      yield number, {"source": columns[0], "target": columns[1]}
+      yield number, line
 
 
 def _string(row: dict, field: str, path: pathlib.Path, number: int) -> str:

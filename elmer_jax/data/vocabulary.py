@@ -113,7 +113,8 @@ class Vocabulary:
         self._bytes[token_id]: rank
         for rank, token_id in enumerate(self._id_of_rank.tolist())
       },
-      special_tokens={},
+      # Never made, but without any the fast way out (`encode_to_numpy`) is slow.
+      special_tokens={"<none>": len(self._id_of_rank)},
     )
 
   @functools.cached_property
@@ -211,9 +212,15 @@ class Vocabulary:
     Names of specials in the text are ordinary text. Lone surrogates, which no UTF-8
     can hold, become U+FFFD.
     """
-    parts = [self._encoder.encode_ordinary(block) for block in _blocks(text)]
-    ranks = [np.array(part, np.int32) for part in parts]
+    ranks = [self._ranks(block) for block in _blocks(text)]
     return self._id_of_rank[ranks[0] if len(ranks) == 1 else np.concatenate(ranks)]
+
+  def _ranks(self, block: str) -> np.ndarray:
+    try:
+      return self._encoder.encode_to_numpy(block, disallowed_special=())
+    except UnicodeEncodeError:
+      block = block.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+      return self._encoder.encode_to_numpy(block, disallowed_special=())
 
   def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
     """`encode` of each text. One thread: processes share out a corpus better."""

@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""How many tokens a CPU-second the loader makes into batches, and corruption alone.
+
+    python benchmarks/loader.py [--cache=W/cache/TASK/train --vocabulary=FOLDER]
+
+Windows of 510 ids are read from ArrayRecord in random order through Grain, corrupted,
+and put into batches of 512 positions: all that training asks of the data. Without
+--cache a cache is made of made-up words first. CPU-seconds are those of all threads, so
+the figures are per core; tokens are those of the clean windows, EOS included. Rounds of
+both measurements take turns, so that a slow minute of the machine slows both. The last
+line is JSON: all rounds and their medians, in millions of tokens.
+"""
+
+import importlib.metadata
+import itertools
+import json
+import pathlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from absl import app, flags
+
+from elmer_jax.data.cache import Cache, Purpose, open_cache
+from elmer_jax.data.cache_writer import write_cache
+from elmer_jax.data.corruption import Corruption, corrupt, example_rng
+from elmer_jax.data.loader import Batches
+from elmer_jax.data.recipe import Recipe
+from elmer_jax.data.vocabulary import PAD_ID, Vocabulary
+
+_CACHE = flags.DEFINE_string("cache", None, "Folder of a split of an LPLM task.")
+_VOCABULARY = flags.DEFINE_string("vocabulary", None, "The one that the cache was for.")
+_LENGTH = flags.DEFINE_integer("length", 512, "Positions, source and target.", 8)
+_BATCH = flags.DEFINE_integer("batch_size", 32, "Rows of a batch.", 1)
+_STEPS = flags.DEFINE_integer("steps", 100, "Batches of a round.", 1)
+_ROUNDS = flags.DEFINE_integer("rounds", 9, "Of each measurement.", 1)
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  if _CACHE.value and not _VOCABULARY.value:
+    raise app.UsageError("--cache needs the --vocabulary that it was made for")
+  if _CACHE.value:
+    measure(open_cache(_CACHE.value), Vocabulary.load(_VOCABULARY.value))
+  else:
+    with tempfile.TemporaryDirectory() as folder:
+      measure(*_made_up(pathlib.Path(folder)))
+
+
+def measure(cache: Cache, vocabulary: Vocabulary) -> None:
+  """Prints the figures of one cache."""
+  corruption = Corruption.of(vocabulary)
+  batches = Batches(
+    [(cache, 1.0)],
+    batch_size=_BATCH.value,
+    source_length=_LENGTH.value,
+    target_length=_LENGTH.value,
+    seed=0,
+    corruption=corruption,
+  )
+  size = _STEPS.value * _BATCH.value
+  windows = [cache[i]["target"] for i in range(min(size, len(cache)))]
+  padding = {"source_ids": [], "target_ids": []}
+  stream = batches.iterate()
+
+  def load() -> int:
+    tokens = 0
+    for batch in itertools.islice(stream, _STEPS.value):
+      for name, ids in batch.items():
+        padding[name].append(np.mean(ids == PAD_ID))
+      tokens += np.count_nonzero(batch["target_ids"] != PAD_ID)
+    return tokens
+
+  def spoil() -> int:
+    for index, window in enumerate(windows):
+      corrupt(window, example_rng(0, index), corruption)
+    return sum(len(window) + 1 for window in windows)
+
+  rates = {"loader": [], "corruption": []}
+  for turn in range(_ROUNDS.value + 1):
+    for name, work in (("loader", load), ("corruption", spoil)):
+      rate = _rate(work)
+      if turn:  # the first opens files and fills caches
+        rates[name].append(rate)
+  stream.close()
+  result = {"unit": "million tokens a CPU-second"}
+  for name, rounds in rates.items():
+    result[name] = {"median": statistics.median(rounds), "rounds": sorted(rounds)}
+  result["padding"] = {name: float(np.mean(shares)) for name, shares in padding.items()}
+  names = ("numpy", "grain", "array_record")
+  result["versions"] = {name: importlib.metadata.version(name) for name in names}
+  print(json.dumps(_rounded(result)))
+
+
+def _rate(work: Callable[[], int]) -> float:
+  start = time.process_time()
+  tokens = work()
+  return tokens / (time.process_time() - start) / 1e6
+
+
+def _rounded(value):
+  if isinstance(value, dict):
+    return {name: _rounded(part) for name, part in value.items()}
+  if isinstance(value, list):
+    return [_rounded(part) for part in value]
+  return round(value, 3) if isinstance(value, float) else value
+
+
+def _made_up(folder: pathlib.Path) -> tuple[Cache, Vocabulary]:
+  vocabulary = Vocabulary.train(_documents(30), 8192, folder / "vocabulary")
+  purpose = Purpose.of("made_up", "lplm", "train", vocabulary, *[_LENGTH.value] * 2)
+  recipe = Recipe("made_up", "lplm", lambda split: _documents(200))
+  write_cache(folder / "cache", recipe, purpose, vocabulary)
+  return open_cache(folder / "cache", purpose), vocabulary
+
+
+def _documents(count: int) -> Iterator[str]:
+  """Yields texts of about 15,000 words, which occur as often as words do (Zipf)."""
+  rng = np.random.default_rng(0)
+  syllables = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
+  words = np.array(
+    ["".join(rng.choice(syllables, n)) for n in rng.integers(1, 5, 20_000)]
+  )
+  for _ in range(count):
+    ranks = np.minimum(rng.zipf(1.2, 15_000), len(words)) - 1
+    ends = np.cumsum(rng.integers(5, 40, 1000))
+    sentences = np.split(words[ranks], ends[ends < len(ranks)])
+    yield " ".join(" ".join(sentence).capitalize() + "." for sentence in sentences)
+
+
+if __name__ == "__main__":
+  app.run(main)
