@@ -41,6 +41,9 @@ _READ_BYTES = 2**20
 # Small, because one byte of Zstandard can stand for thousands.
 _COMPRESSED_BYTES = 2**14
 
+# Compressed text is about so many times as long as its file.
+_COMPRESSION = 3.5
+
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b")) + b"\x7f"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -72,8 +75,16 @@ def expand_files(patterns: str) -> list[pathlib.Path]:
       raise UserError(f"{name}: this {kind}")
     found.update(files)
   for path in sorted(found):
-    _open(path).close()
+    open_text(path).close()
   return sorted(found)
+
+
+def size_of(paths: Iterable[pathlib.Path]) -> float:
+  """Returns about how many characters files hold, from their sizes alone."""
+  return sum(
+    path.stat().st_size * (_COMPRESSION if _is_compressed(path) else 1)
+    for path in paths
+  )
 
 
 def read_documents(
@@ -93,7 +104,7 @@ def read_documents(
     UserError: a file is missing, empty, damaged or not text, or a line of JSONL has no
       such field; the message has the file and the line.
   """
-  replaced = _Replaced()
+  replaced = Replaced()
   for path in map(pathlib.Path, paths):
     is_json = _kind(path) in _JSON_LINES
     documents = _json_texts(path, field) if is_json else _text_documents(path)
@@ -119,12 +130,12 @@ def read_pairs(paths: Iterable[str | os.PathLike]) -> Iterator[tuple[str, str]]:
     UserError: a file is missing, empty, damaged or of another kind, or a line lacks its
       source or target; the message has the file and the line.
   """
-  replaced = _Replaced()
+  replaced = Replaced()
   for path in map(pathlib.Path, paths):
     kind = _kind(path)
     if kind not in (*_JSON_LINES, ".tsv"):
       raise UserError(f"{path}: pairs are read from .jsonl and .tsv files")
-    rows = _tsv_rows(path) if kind == ".tsv" else _json_rows(path)
+    rows = _tsv_rows(path) if kind == ".tsv" else json_rows(path)
     empty = True
     for number, row in rows:
       pair = []
@@ -141,7 +152,7 @@ def read_pairs(paths: Iterable[str | os.PathLike]) -> Iterator[tuple[str, str]]:
 
 
 @dataclasses.dataclass
-class _Replaced:
+class Replaced:
   """Counts what was not UTF-8 in a set of files, to say it once."""
 
   characters: int = 0
@@ -174,10 +185,10 @@ def _warn_once(message: str) -> None:
 
 
 def _text_documents(path: pathlib.Path) -> Iterator[str]:
-  with _open(path) as lines:
+  with open_text(path) as lines:
     start = lines.read(LAYOUT_CHARACTERS)
   has_blank_lines = re.search(r"\n[^\S\n]*\n", start.strip()) is not None
-  with _open(path) as lines:
+  with open_text(path) as lines:
     # Whole lines, or the parts of one that is longer than a document may be.
     parts = iter(lambda: lines.readline(DOCUMENT_CHARACTERS), "")
     yield from _blocks(parts) if has_blank_lines else parts
@@ -198,12 +209,13 @@ def _blocks(lines: Iterator[str]) -> Iterator[str]:
 
 
 def _json_texts(path: pathlib.Path, field: str) -> Iterator[str]:
-  for number, row in _json_rows(path):
+  for number, row in json_rows(path):
     yield _string(row, field, path, number)
 
 
-def _json_rows(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
-  with _open(path) as lines:
+def json_rows(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
+  """Yields the objects of a JSONL file, each with the number of its line."""
+  with open_text(path) as lines:
     for number, line in enumerate(lines, start=1):
       if line.isspace():
         continue
@@ -217,7 +229,7 @@ def _json_rows(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
 
 
 def _tsv_rows(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
-  with _open(path) as lines:
+  with open_text(path) as lines:
     for number, line in enumerate(lines, start=1):
       columns = line.rstrip("\n").split("\t")
       if line.isspace() or (number == 1 and columns == ["source", "target"]):
@@ -239,6 +251,10 @@ def _string(row: dict, field: str, path: pathlib.Path, number: int) -> str:
   return row[field]
 
 
+def _is_compressed(path: pathlib.Path) -> bool:
+  return path.suffix.lower() in (".gz", ".zst")
+
+
 def _kind(path: pathlib.Path) -> str:
   suffixes = [suffix.lower() for suffix in path.suffixes]
   if suffixes and suffixes[-1] in (".gz", ".zst"):
@@ -246,7 +262,7 @@ def _kind(path: pathlib.Path) -> str:
   return suffixes[-1] if suffixes else ""
 
 
-def _open(path: pathlib.Path) -> io.TextIOWrapper:
+def open_text(path: pathlib.Path) -> io.TextIOWrapper:
   """Opens a file for reading text; bytes that are no UTF-8 become lone surrogates.
 
   Raises:
