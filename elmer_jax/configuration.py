@@ -44,7 +44,12 @@ def make_small(config: ml_collections.ConfigDict) -> None:
 def _data() -> ml_collections.ConfigDict:
   data = ml_collections.ConfigDict()
   data.task = "pydocs_pretrain"  # a task or mixture of the seqio registries
-  data.files = ""  # own text for the task: 'a.txt,b/*.jsonl.zst'
+  # Own text or pairs, 'a.txt,b/*.jsonl.zst'; for public tasks, where their files lie:
+  # 'wikipedia_lplm=w/*.zst,books_lplm=b/*.zst'
+  data.files = ""
+  # Of a mixture, how often the examples of each part come: 'wikipedia_lplm=1,
+  # books_lplm=2'. Empty: as the mixture has it, books_wiki_lplm by tokens.
+  data.rates = ""
   data.vocabulary = ""  # folder with vocab.json and merges.txt; empty: train one
   data.vocabulary_size = 4096  # of a vocabulary that is trained
   data.cache = ""  # folder of the prepared ids; empty: WORKDIR/cache

@@ -18,6 +18,7 @@ import ml_collections
 from absl import flags, logging
 
 from elmer_jax import command
+from elmer_jax.data import public_files
 from elmer_jax.errors import UserError
 
 _SPLIT = flags.DEFINE_enum(
@@ -54,7 +55,8 @@ def _split(config: ml_collections.ConfigDict) -> str:
         "--split=test: a pre-training is measured on its validation split"
       )
     return "validation"
-  return _SPLIT.value or ("validation" if config.data.files else "test")
+  own = public_files.has_own_files(config)
+  return _SPLIT.value or ("validation" if own else "test")
 
 
 def _evaluate(

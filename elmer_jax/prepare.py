@@ -6,9 +6,11 @@
 
 `data.task` is a task or mixture of the seqio registries; where `data.files` names files
 of the user's own, it is only the name that they go by. They hold text for the objective
-lplm and pairs of source and target for the others.
+lplm and pairs of source and target for the others. For a public task `data.files` says
+where its files lie (`data.public_files`).
 """
 
+import dataclasses
 import itertools
 import os
 import time
@@ -18,10 +20,11 @@ import ml_collections
 from absl import logging
 
 from elmer_jax import command
-from elmer_jax.data import prepared
+from elmer_jax.data import prepared, public_files
 from elmer_jax.data.cache_writer import write_cache
 from elmer_jax.data.prepared import Part
 from elmer_jax.data.progress import Progress
+from elmer_jax.data.rates import parse_rates
 from elmer_jax.data.recipe import Recipe, pairs_recipe, text_recipe
 from elmer_jax.data.vocabulary import Vocabulary
 from elmer_jax.errors import UserError
@@ -45,13 +48,15 @@ def prepare(config: ml_collections.ConfigDict, workdir: str) -> Vocabulary:
     return vocabulary
 
   recipes = _recipes(config)
+  parse_rates(config.data.rates, [recipe.name for recipe, _ in recipes])
   vocabulary = _vocabulary(config, workdir, [recipe for recipe, _ in recipes])
   progress = Progress()
   parts = []
   for recipe, rate in recipes:
-    part = Part(recipe.name, recipe.kind, rate, list(recipe.splits))
+    part = Part(recipe.name, recipe.kind, rate or 0.0, list(recipe.splits))
+    manifests = {}
     for split in part.splits:
-      write_cache(
+      manifests[split] = write_cache(
         prepared.cache_folder(config, workdir, part.task, split),
         recipe,
         prepared.purpose(config, part, split, vocabulary),
@@ -59,23 +64,30 @@ def prepare(config: ml_collections.ConfigDict, workdir: str) -> Vocabulary:
         config.data.processes,
         progress,
       )
+    if rate is None:
+      # Where each example comes equally often, so does each token.
+      part = dataclasses.replace(part, rate=float(manifests["train"]["examples"]))
     parts.append(part)
   prepared.write_parts(config, workdir, parts)
   progress.total()
   return vocabulary
 
 
-def _recipes(config: ml_collections.ConfigDict) -> list[tuple[Recipe, float]]:
-  if config.data.files:
+def _recipes(config: ml_collections.ConfigDict) -> list[tuple[Recipe, float | None]]:
+  if public_files.has_own_files(config):
     recipe_of = text_recipe if config.objective.name == "lplm" else pairs_recipe
     return [(recipe_of(config.data.task, config.data.files), 1.0)]
   # TensorFlow only comes along with seqio, and complains about missing GPU libraries.
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   from elmer_jax.data import tasks
 
-  recipes = tasks.recipes_of(config.data.task)
+  with public_files.using_files_of(config):
+    recipes = tasks.recipes_of(config.data.task)
   if len({recipe.kind for recipe, _ in recipes}) > 1:
     raise UserError(f"{config.data.task} mixes tasks of documents with tasks of pairs")
+  for recipe, _ in recipes:
+    for split in recipe.splits:
+      recipe.read(split)  # what is missing is said before anything is made
   return recipes
 
 

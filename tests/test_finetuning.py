@@ -182,6 +182,62 @@ def test_a_model_that_writes_token_by_token_is_scored_as_it_writes(task, tmp_pat
   assert "token by token" in page and "last changed" not in page
 
 
+DIALOGUES = [
+  {"persona": [f"i own {n} cats."], "dialogue": [["hi", f"{n} cats"], ["so", "yes"]]}
+  for n in range(20)
+]
+QUESTIONS = [
+  {
+    "title": title,
+    "context": f"It is {n}.",
+    "question": f"What {n}?",
+    "answers": ["it"],
+  }
+  for n, title in enumerate(["Plague", "Dog"] * 20)
+]
+
+
+@pytest.mark.parametrize(
+  ("task", "files", "examples", "scores"),
+  [
+    (
+      "personachat",
+      {"train.json": DIALOGUES, "test.json": DIALOGUES[:7]},
+      14,
+      ["bleu1", "bleu2", "distinct1", "distinct2", "distinct_outputs"],
+    ),
+    ("personachat", {"test.json": DIALOGUES}, 40, ["bleu1", "bleu2"]),
+    (
+      "squad_question_generation",
+      {"train.jsonl": QUESTIONS, "dev.jsonl": QUESTIONS},
+      20,
+      ["bleu1", "bleu2", "bleu3", "bleu4", "rouge1", "rouge2", "rougeL"],
+    ),
+  ],
+)
+def test_public_tasks_have_the_scores_of_their_papers(
+  task, files, examples, scores, tmp_path
+):
+  for name, rows in files.items():
+    as_lines = name.endswith(".jsonl")
+    text = "\n".join(map(json.dumps, rows)) if as_lines else json.dumps(rows)
+    (tmp_path / name).write_text(text)
+  config = configure(data__task=task, data__files=str(tmp_path / "*.json*"))
+  tiny_run.write(config, tmp_path / "run", tiny_text.vocabulary())
+  command(config, tmp_path / "run")
+  found = json.loads((tmp_path / "run" / "evaluation" / "test.json").read_text())
+  assert found["examples"] == examples
+  # Made of parts, sources have no first sentence; no name is told by signatures.
+  learned = ["baseline_constant"] if "train" in "".join(files) else []
+  assert list(found["systems"])[3:] == learned
+  for entry in found["systems"].values():
+    assert set(scores) <= entry.keys()
+  if learned:
+    assert found["systems"]["baseline_constant"][scores[0]] > 0
+  page = (tmp_path / "run" / "report" / "index.html").read_text()
+  assert "BLEU-2" in page and ("ROUGE-L" in page) == ("rougeL" in scores)
+
+
 def test_a_task_without_targets_of_its_own_is_refused(run):
   model = api.load(str(run))
   config = configure(data__task="pydocs_pretrain")

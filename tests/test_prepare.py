@@ -13,7 +13,7 @@ import tiny
 import tiny_text
 import zstandard
 
-from elmer_jax.data import loader
+from elmer_jax.data import loader, sources
 from elmer_jax.data.cache import open_cache
 from elmer_jax.data.vocabulary import Vocabulary
 from elmer_jax.errors import UserError
@@ -175,6 +175,7 @@ def test_what_is_not_utf8_or_empty_is_said_and_nothing_else_is_lost(
   empty = json.dumps({"text": "\n "}).encode()
   latin = b'{"text": "caf\xe9 au lait"}'
   (tmp_path / "own.jsonl").write_bytes(b"\n".join([*rows, empty, latin]))
+  sources._warn_once.cache_clear()  # another test may have said the same
   with caplog.at_level("WARNING"):
     vocabulary = prepare(config, workdir)
   assert "1 documents are empty" in caplog.text

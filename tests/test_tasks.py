@@ -8,7 +8,7 @@ import seqio
 import tensorflow as tf
 import tiny_text
 
-from elmer_jax.data import cache_writer, tasks
+from elmer_jax.data import cache_writer, task_vocabulary, tasks
 from elmer_jax.data.cache import Purpose, open_cache
 from elmer_jax.data.corruption import Corruption
 from elmer_jax.data.loader import Batches
@@ -124,6 +124,15 @@ def test_mixtures_give_their_rates(lplm_task, pairs_task):
   assert found == {"tiny_lplm": 3.0, "tiny_pairs": 0.5}
 
 
+def test_mistakes_about_mixtures_are_told(lplm_task):
+  with pytest.raises(UserError, match="no task 'tiny_lpm'. Did you mean 'tiny_lplm'"):
+    tasks.register_mixture("a_mixture", ["tiny_lplm", "tiny_lpm"])
+  for taken in ("tiny_lplm", "books_wiki_lplm"):
+    with pytest.raises(UserError, match=f"a task or mixture {taken} already"):
+      tasks.register_mixture(taken, ["tiny_lplm"])
+  assert "a_mixture" not in seqio.MixtureRegistry.names()
+
+
 def test_own_text_is_registered_in_one_call(tmp_path):
   (tmp_path / "a.txt").write_text("\n".join(t.replace("\n", " ") for t in TEXTS))
   task = tasks.register_text("own_lplm", str(tmp_path / "*.txt"))
@@ -156,7 +165,7 @@ def test_mistakes_are_told(lplm_task, monkeypatch):
     tasks.register_lplm(lplm_task.source.recipe)
   with pytest.raises(UserError, match="need sequence_length"):
     lplm_task.get_dataset(None, "train")
-  monkeypatch.setattr(tasks, "_vocabulary_directory", None)
-  monkeypatch.delenv(tasks.VOCABULARY_VARIABLE, raising=False)
+  monkeypatch.setattr(task_vocabulary, "_vocabulary_directory", None)
+  monkeypatch.delenv(task_vocabulary.VOCABULARY_VARIABLE, raising=False)
   with pytest.raises(UserError, match="no vocabulary is chosen"):
     tasks.VOCABULARY.encode("text")

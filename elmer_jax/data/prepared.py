@@ -26,6 +26,7 @@ from elmer_jax.data.cache import (
   read_json,
   write_json,
 )
+from elmer_jax.data.rates import parse_rates
 from elmer_jax.data.vocabulary import Vocabulary
 from elmer_jax.errors import UserError
 
@@ -37,7 +38,8 @@ class Part:
   Attributes:
     task: its name.
     kind: "lplm" or "pairs".
-    rate: how often its examples come, relative to the other parts.
+    rate: how often its examples come, relative to the other parts; what `data.rates`
+      says goes before what was written.
     splits: what it has.
   """
 
@@ -69,14 +71,19 @@ def read_parts(config: ml_collections.ConfigDict, workdir: str) -> list[Part] | 
   """Returns the parts of the prepared data, None where it isn't finished.
 
   Raises:
-    UserError: other files were prepared than the configuration names.
+    UserError: other files were prepared than the configuration names, or `data.rates`
+      doesn't fit the parts.
   """
   path = _mixture_path(config, workdir)
   mixture = read_json(path)
   if mixture is None:
     return None
   check_fit(mixture, {"files": config.data.files}, path)
-  return [Part(**part) for part in mixture["parts"]]
+  parts = [Part(**part) for part in mixture["parts"]]
+  rates = parse_rates(config.data.rates, [part.task for part in parts])
+  return [
+    dataclasses.replace(part, rate=rates.get(part.task, part.rate)) for part in parts
+  ]
 
 
 def write_parts(

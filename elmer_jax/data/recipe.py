@@ -4,6 +4,9 @@
 
 A recipe is what a seqio task of this project is made of (`tasks`), and what `cache`
 turns into ids without seqio.
+
+A data set without a validation split of its own gives up some of its items for one,
+chosen by a hash of their text (`held_out_recipe`).
 """
 
 import dataclasses
@@ -30,7 +33,9 @@ class Recipe:
     read: yields the items of a split, in the same order every time.
     splits: what `read` accepts.
     size: about how many characters a split has, where that is cheap to know: the time
-      left is estimated from it.
+      left is estimated from it, and in seqio the rates of a mixture.
+    from_files: for a data set that files may hold: the recipe that reads these files
+      ('a.txt,b/*.jsonl.zst') instead.
   """
 
   name: str
@@ -38,25 +43,21 @@ class Recipe:
   read: Callable[[str], Iterator[Item]]
   splits: tuple[str, ...] = ("train", "validation", "test")
   size: Callable[[str], int] | None = None
+  from_files: Callable[[str], "Recipe"] | None = None
 
 
-# Of the user's own items about one in so many is kept for validation.
+# Stands between the parts of a source, such as an answer and its context.
+SEPARATOR = " [SEP] "
+
+# Of the items of a data set without splits about one in so many is kept for validation.
 HELD_OUT = 50
 # Where a single document would hold out more than a tenth of everything, only its end
 # is held out: this many characters, or one in HELD_OUT of all if that is more.
 HELD_OUT_TAIL = 2000
-# Compressed text is about so many times as long as its file.
-_COMPRESSION = 3.5
 
 
 def text_recipe(name: str, files: str) -> Recipe:
-  """Returns an LPLM recipe for the user's own text files.
-
-  Which documents are for validation is told by a hash of their text, about one in
-  HELD_OUT, so that it depends neither on the order of the files nor on what else is
-  in them. Where no document falls in by itself, the one with the smallest hash does;
-  if it is more than a tenth of all the text, only its end. So there is validation text
-  even when all there is is one document.
+  """Returns an LPLM recipe for text files, divided as `held_out_recipe` says.
 
   Args:
     name: of the task.
@@ -71,9 +72,6 @@ def text_recipe(name: str, files: str) -> Recipe:
 def pairs_recipe(name: str, files: str) -> Recipe:
   """Returns a recipe for the user's own pairs of source and target (JSONL or TSV).
 
-  Validation pairs are chosen as in `text_recipe`, by their source alone, so that a
-  source that occurs twice stands on one side.
-
   Raises:
     UserError: a file is missing, empty or not text.
   """
@@ -85,33 +83,49 @@ def characters(item: Item) -> int:
   return len(item) if isinstance(item, str) else sum(map(len, item))
 
 
-def _files_recipe(name, kind, files, reader) -> Recipe:
-  paths = tuple(sources.expand_files(files))
+def held_out_recipe(
+  name: str,
+  kind: Literal["lplm", "pairs"],
+  read_all: Callable[[], Iterable[Item]],
+  size: Callable[[], float],
+) -> Recipe:
+  """Returns a recipe that holds out validation items of what has no splits.
 
-  def read_all() -> Iterator[Item]:
-    return reader(paths)
+  Which items those are is told by a hash of their text, about one in HELD_OUT, so that
+  it depends neither on their order nor on what else there is; of pairs by their source
+  alone, so that a source that occurs twice stands on one side. Where no item falls in
+  by itself, the one with the smallest hash does; if it is a document of more than a
+  tenth of all the text, only its end. So there is validation text even when all there
+  is is one document.
 
+  Args:
+    name: of the task.
+    kind: of the recipe.
+    read_all: gives all items, in the same order every time.
+    size: about how many characters they have together.
+  """
   # Only a read finds out whether the hash alone holds anything out: once is enough.
   fallback = functools.cache(lambda: _Fallback.find(read_all()))
 
   def read(split: str) -> Iterator[Item]:
+    items = read_all()  # what is missing is said at once, not at the first item
     if split not in ("train", "validation"):
-      raise ValueError(f"own files have no split {split!r}")
-    for item in read_all():
-      part = fallback().part(item, split)
-      if part:
-        yield part
+      raise ValueError(f"{name} has no split {split!r}")
+    return filter(None, (fallback().part(item, split) for item in items))
 
-  def size(split: str) -> int:
-    compressed = (".gz", ".zst")
-    total = sum(
-      path.stat().st_size * (_COMPRESSION if path.suffix in compressed else 1)
-      for path in paths
+  def size_of(split: str) -> int:
+    return math.ceil(
+      size() * (1 / HELD_OUT if split == "validation" else 1 - 1 / HELD_OUT)
     )
-    share = 1 / HELD_OUT if split == "validation" else 1 - 1 / HELD_OUT
-    return math.ceil(total * share)
 
-  return Recipe(name, kind, read, ("train", "validation"), size)
+  return Recipe(name, kind, read, ("train", "validation"), size_of)
+
+
+def _files_recipe(name, kind, files, reader) -> Recipe:
+  paths = tuple(sources.expand_files(files))
+  return held_out_recipe(
+    name, kind, lambda: reader(paths), lambda: sources.size_of(paths)
+  )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,22 +7,18 @@ name: `.jsonl` one JSON object a line, `.tsv` (pairs only) two columns, anything
 plain text; each may be followed by `.gz` or `.zst`.
 """
 
-import contextlib
 import dataclasses
 import functools
 import glob
-import gzip
-import io
 import json
 import os
 import pathlib
 import re
-import zlib
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
 
 from absl import logging
 
+from elmer_jax.data.text_files import LONE_SURROGATE, open_text
 from elmer_jax.errors import UserError
 
 # A text file has blank lines between documents, or a document a line: decided on this
@@ -35,18 +31,10 @@ DOCUMENT_CHARACTERS = 2**24
 # A line of JSONL or TSV has to be read whole; a longer one is refused.
 LINE_CHARACTERS = 2**27
 
-# What is looked at to tell text from anything else, and the share of its bytes that
-# may be control characters or no UTF-8.
-_SNIFFED_BYTES = 2**13
-_STRANGE_SHARE = 0.3
-
-_READ_BYTES = 2**20
-# Small, because one byte of Zstandard can stand for thousands.
-_COMPRESSED_BYTES = 2**14
+# Compressed text is about so many times as long as its file.
+_COMPRESSION = 3.5
 
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
-_CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b")) + b"\x7f"
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def expand_files(patterns: str) -> list[pathlib.Path]:
@@ -75,8 +63,16 @@ def expand_files(patterns: str) -> list[pathlib.Path]:
       raise UserError(f"{name}: this {kind}")
     found.update(files)
   for path in sorted(found):
-    _open(path).close()
+    open_text(path).close()
   return sorted(found)
+
+
+def size_of(paths: Iterable[pathlib.Path]) -> float:
+  """Returns about how many characters files hold, from their sizes alone."""
+  return sum(
+    path.stat().st_size * (_COMPRESSION if _is_compressed(path) else 1)
+    for path in paths
+  )
 
 
 def read_documents(
@@ -98,7 +94,7 @@ def read_documents(
     UserError: a file is missing, empty, damaged or not text, or a line of JSONL has no
       such field; the message has the file and the line.
   """
-  replaced = _Replaced()
+  replaced = Replaced()
   for path in map(pathlib.Path, paths):
     is_json = _kind(path) in _JSON_LINES
     documents = _json_texts(path, field) if is_json else _text_documents(path)
@@ -127,12 +123,12 @@ def read_pairs(paths: Iterable[str | os.PathLike]) -> Iterator[tuple[str, str]]:
     UserError: a file is missing, empty, damaged or of another kind, or a line lacks its
       source or target; the message has the file and the line.
   """
-  replaced = _Replaced()
+  replaced = Replaced()
   for path in map(pathlib.Path, paths):
     kind = _kind(path)
     if kind not in (*_JSON_LINES, ".tsv"):
       raise UserError(f"{path}: pairs are read from .jsonl and .tsv files")
-    rows = _tsv_rows(path) if kind == ".tsv" else _json_rows(path)
+    rows = _tsv_rows(path) if kind == ".tsv" else json_rows(path)
     empty = True
     for number, row in rows:
       pair = []
@@ -149,7 +145,7 @@ def read_pairs(paths: Iterable[str | os.PathLike]) -> Iterator[tuple[str, str]]:
 
 
 @dataclasses.dataclass
-class _Replaced:
+class Replaced:
   """Counts what was replaced or left out in a set of files, to say it once."""
 
   empty: int = 0
@@ -163,7 +159,7 @@ class _Replaced:
     try:
       text.encode()  # several times faster than a search
     except UnicodeEncodeError:
-      text, count = _LONE_SURROGATE.subn("\ufffd", text)
+      text, count = LONE_SURROGATE.subn("\ufffd", text)
       self.characters += count
       self.texts += 1
       self.files[path] = None
@@ -186,10 +182,10 @@ def _warn_once(message: str) -> None:
 
 
 def _text_documents(path: pathlib.Path) -> Iterator[str]:
-  with _open(path) as lines:
+  with open_text(path) as lines:
     start = lines.read(LAYOUT_CHARACTERS)
   has_blank_lines = re.search(r"\n[^\S\n]*\n", start.strip()) is not None
-  with _open(path) as lines:
+  with open_text(path) as lines:
     # Whole lines, or the parts of one that is longer than a document may be.
     parts = iter(lambda: lines.readline(DOCUMENT_CHARACTERS), "")
     yield from _blocks(parts) if has_blank_lines else parts
@@ -221,11 +217,12 @@ def _parts(document: str) -> Iterator[str]:
 
 
 def _json_texts(path: pathlib.Path, field: str) -> Iterator[str]:
-  for number, row in _json_rows(path):
+  for number, row in json_rows(path):
     yield _string(row, field, path, number)
 
 
-def _json_rows(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
+def json_rows(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
+  """Yields the objects of a JSONL file, each with the number of its line."""
   for number, line in _numbered_lines(path):
     if line.isspace():
       continue
@@ -251,7 +248,7 @@ def _tsv_rows(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
 
 
 def _numbered_lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
-  with _open(path) as lines:
+  with open_text(path) as lines:
     parts = iter(lambda: lines.readline(LINE_CHARACTERS), "")
     for number, line in enumerate(parts, start=1):
       if len(line) == LINE_CHARACTERS and not line.endswith("\n"):
@@ -270,121 +267,12 @@ def _string(row: dict, field: str, path: pathlib.Path, number: int) -> str:
   return row[field]
 
 
+def _is_compressed(path: pathlib.Path) -> bool:
+  return path.suffix.lower() in (".gz", ".zst")
+
+
 def _kind(path: pathlib.Path) -> str:
   suffixes = [suffix.lower() for suffix in path.suffixes]
   if suffixes and suffixes[-1] in (".gz", ".zst"):
     suffixes.pop()
   return suffixes[-1] if suffixes else ""
-
-
-def _open(path: pathlib.Path) -> io.TextIOWrapper:
-  """Opens a file for reading text; bytes that are no UTF-8 become lone surrogates.
-
-  Raises:
-    UserError: the file is missing, empty or not text. Damage further on raises it
-      while reading.
-  """
-  data = io.BufferedReader(_Bytes(path), _READ_BYTES)
-  try:
-    start = data.peek(_SNIFFED_BYTES)[:_SNIFFED_BYTES]
-    if not start:
-      raise UserError(f"{path} is empty")
-    if _is_binary(start):
-      raise UserError(
-        f"{path} is not UTF-8 text: binary, compressed with something else than .gz or "
-        ".zst, or in another encoding"
-      )
-  except BaseException:
-    data.close()
-    raise
-  return io.TextIOWrapper(data, encoding="utf-8-sig", errors="surrogateescape")
-
-
-def _is_binary(start: bytes) -> bool:
-  if b"\0" in start:
-    return True
-  undecodable = len(_LONE_SURROGATE.findall(start.decode("utf-8", "surrogateescape")))
-  controls = len(start) - len(start.translate(None, _CONTROLS))
-  # Up to three bytes of a character may be cut off at the end.
-  return undecodable + controls - 3 > _STRANGE_SHARE * len(start)
-
-
-class _Bytes(io.RawIOBase):
-  """The decompressed bytes of a file; whatever goes wrong names the file."""
-
-  def __init__(self, path: pathlib.Path):
-    self._path = path
-    with self._named_errors():
-      self._file = path.open("rb")
-    openers = {".gz": lambda file: gzip.GzipFile(fileobj=file), ".zst": _Zstandard}
-    opener = openers.get(path.suffix.lower())
-    self._data = opener(self._file) if opener else self._file
-
-  def readable(self) -> bool:
-    return True
-
-  def readinto(self, buffer) -> int:
-    with self._named_errors():
-      return self._data.readinto(buffer)
-
-  def close(self) -> None:
-    if not self.closed and hasattr(self, "_file"):
-      self._file.close()
-    super().close()
-
-  @contextlib.contextmanager
-  def _named_errors(self) -> Iterator[None]:
-    try:
-      yield
-    except FileNotFoundError:
-      raise UserError(f"{self._path} is missing") from None
-    except EOFError:
-      raise UserError(f"{self._path} is cut short: its last part is missing") from None
-    except (gzip.BadGzipFile, _BadZstandard, zlib.error) as error:
-      raise UserError(f"{self._path} is damaged: {error}") from None
-    except OSError as error:
-      raise UserError(f"{self._path} can't be read: {error.strerror}") from None
-
-
-class _BadZstandard(OSError):
-  """A Zstandard file's content is damaged."""
-
-
-class _Zstandard(io.RawIOBase):
-  """Reads Zstandard frames, and raises EOFError when the last one is not complete.
-
-  zstandard's own reader takes a file that was cut short for a whole one.
-  """
-
-  def __init__(self, file: BinaryIO):
-    import zstandard
-
-    self._file = file
-    self._new_frame = zstandard.ZstdDecompressor().decompressobj
-    self._error = zstandard.ZstdError
-    self._frame = None
-    self._compressed = b""
-    self._data = memoryview(b"")
-
-  def readable(self) -> bool:
-    return True
-
-  def readinto(self, buffer) -> int:
-    while not self._data:
-      self._compressed = self._compressed or self._file.read(_COMPRESSED_BYTES)
-      if not self._compressed:
-        if self._frame is not None:
-          raise EOFError
-        return 0
-      self._frame = self._frame or self._new_frame()
-      try:
-        self._data = memoryview(self._frame.decompress(self._compressed))
-      except self._error as error:
-        raise _BadZstandard(str(error)) from None
-      self._compressed = self._frame.unused_data
-      if self._frame.eof:
-        self._frame = None
-    count = min(len(buffer), len(self._data))
-    buffer[:count] = self._data[:count]
-    self._data = self._data[count:]
-    return count

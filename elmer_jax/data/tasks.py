@@ -8,28 +8,29 @@ Importing this module registers them, for any seqio program:
     from elmer_jax.data import tasks
 
     tasks.use_vocabulary("WORKDIR/vocabulary")
-    mixture = seqio.get_mixture_or_task("pydocs_pretrain")
+    tasks.use_files("wikipedia_lplm", "wikipedia/*.jsonl.zst")  # else what TFDS has
+    mixture = seqio.get_mixture_or_task("wikipedia_lplm")
     dataset = mixture.get_dataset({"inputs": 128, "targets": 128}, split="train")
 
 Examples have the features `inputs` (BOS, ids, EOS) and `targets` (ids, EOS). Without
 shuffling, example i of a task under a seed has the ids that `loader` gives for index i
-of the task's cache under that seed. Of the package only this module and the evaluation
-of fine-tunings import seqio and TensorFlow.
+of the task's cache under that seed. Of the package only this module, `task_vocabulary`
+and the evaluation of fine-tunings import seqio and TensorFlow.
 """
 
 import contextlib
 import contextvars
 import difflib
 import functools
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
-from elmer_jax.data import loader, metrics, pydocs
+from elmer_jax.data import loader, metrics, public, public_files, pydocs
 from elmer_jax.data.corruption import Corruption
+from elmer_jax.data.public_files import use_files as use_files
 from elmer_jax.data.recipe import (
   Item,
   Recipe,
@@ -37,85 +38,11 @@ from elmer_jax.data.recipe import (
   pairs_recipe,
   text_recipe,
 )
-from elmer_jax.data.vocabulary import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Vocabulary
+from elmer_jax.data.task_vocabulary import FEATURES, VOCABULARY
+from elmer_jax.data.task_vocabulary import use_vocabulary as use_vocabulary
+from elmer_jax.data.vocabulary import BOS_ID, EOS_ID, PAD_ID, Vocabulary
 from elmer_jax.data.windows import Boundaries, windows
 from elmer_jax.errors import UserError
-
-VOCABULARY_VARIABLE = "ELMER_JAX_VOCABULARY"
-
-_vocabulary_directory: str | None = None
-
-
-def use_vocabulary(directory: str | os.PathLike) -> None:
-  """Says which vocabulary the tasks of this process encode with."""
-  global _vocabulary_directory
-  _vocabulary_directory = os.fspath(directory)
-
-
-class TaskVocabulary(seqio.Vocabulary):
-  """`Vocabulary` as seqio wants it; files are read when it is first used.
-
-  The folder is that of `use_vocabulary`, else of the environment variable
-  ELMER_JAX_VOCABULARY.
-  """
-
-  @property
-  def vocabulary(self) -> Vocabulary:
-    directory = _vocabulary_directory or os.environ.get(VOCABULARY_VARIABLE)
-    if not directory:
-      raise UserError(
-        "no vocabulary is chosen: call elmer_jax.data.tasks.use_vocabulary(directory) "
-        f"or set {VOCABULARY_VARIABLE} to a folder with vocab.json and merges.txt"
-      )
-    return _load(directory)
-
-  @property
-  def bos_id(self) -> int:
-    return BOS_ID
-
-  @property
-  def pad_id(self) -> int:
-    return PAD_ID
-
-  @property
-  def eos_id(self) -> int:
-    return EOS_ID
-
-  @property
-  def unk_id(self) -> int:
-    return UNK_ID
-
-  @property
-  def _base_vocab_size(self) -> int:
-    return self.vocabulary.size
-
-  def _encode(self, s: str) -> list[int]:
-    return self.vocabulary.encode(s).tolist()
-
-  def _decode(self, ids: Sequence[int]) -> str:
-    return self.vocabulary.decode(ids)
-
-  def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
-    def encode(text: bytes | np.ndarray) -> np.ndarray:
-      # In a graph TensorFlow hands over bytes, outside of one an array.
-      text = text.item() if isinstance(text, np.ndarray) else text
-      return self.vocabulary.encode(tf.compat.as_text(text))
-
-    return tf.ensure_shape(tf.numpy_function(encode, [s], tf.int32), [None])
-
-  def _decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
-    def decode(rows: np.ndarray) -> np.ndarray:
-      texts = [self.vocabulary.decode(row) for row in rows.reshape(-1, rows.shape[-1])]
-      texts = [text.encode("utf-8") for text in texts]
-      return np.array(texts, object).reshape(rows.shape[:-1])
-
-    texts = tf.numpy_function(decode, [ids], tf.string)
-    return tf.ensure_shape(texts, ids.shape[:-1])
-
-
-@functools.cache
-def _load(directory: str) -> Vocabulary:
-  return Vocabulary.load(directory)
 
 
 @functools.cache
@@ -128,13 +55,6 @@ def _boundaries(vocabulary: Vocabulary) -> Boundaries:
   return Boundaries.of(vocabulary)
 
 
-VOCABULARY = TaskVocabulary()
-FEATURES = {
-  name: seqio.Feature(VOCABULARY, add_eos=True, dtype=tf.int32)
-  for name in ("inputs", "targets")
-}
-
-
 class RecipeSource(seqio.DataSource):
   """The documents or pairs of a recipe as a seqio data source.
 
@@ -144,7 +64,16 @@ class RecipeSource(seqio.DataSource):
 
   def __init__(self, recipe: Recipe):
     super().__init__(splits=recipe.splits)
-    self.recipe = recipe
+    self._recipe = recipe
+
+  @property
+  def recipe(self) -> Recipe:
+    """The recipe; of a public set, the one that reads the files chosen for it."""
+    return public_files.resolve(self._recipe)
+
+  @property
+  def splits(self) -> Sequence[str]:
+    return self.recipe.splits
 
   @property
   def supports_arbitrary_sharding(self) -> bool:
@@ -161,10 +90,12 @@ class RecipeSource(seqio.DataSource):
     shard_info: seqio.ShardInfo | None = None,
     **unused,
   ) -> tf.data.Dataset:
-    names = ("text",) if self.recipe.kind == "lplm" else ("source", "target")
+    recipe = self.recipe
+    recipe.read(split)  # what is missing is said now, not from inside TensorFlow
+    names = ("text",) if recipe.kind == "lplm" else ("source", "target")
 
     def items() -> Iterator[dict[str, str]]:
-      for item in self.recipe.read(split):
+      for item in recipe.read(split):
         texts = [item] if isinstance(item, str) else item
         yield dict(zip(names, texts, strict=True))
 
@@ -332,8 +263,48 @@ def _register(recipe, preprocessors, postprocess_fn=None, metric_fns=()) -> seqi
   )
 
 
-def recipes_of(name: str) -> list[tuple[Recipe, float]]:
+def register_mixture(
+  name: str, parts: Sequence[str] | Mapping[str, float]
+) -> seqio.Mixture:
+  """Registers a mixture of tasks.
+
+  Args:
+    name: of the mixture.
+    parts: names of tasks, each with its rate; or the names alone: then they are mixed
+      in the proportion of their tokens. seqio has that estimated from the sizes of the
+      data sets, `prepare` counts them.
+
+  Raises:
+    UserError: there is such a name already, or no such task.
+  """
+  if name in [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()]:
+    raise UserError(f"there is a task or mixture {name} already: choose another name")
+  known = list(seqio.TaskRegistry.names())
+  for part in parts:
+    if part not in known:
+      near = difflib.get_close_matches(part, known, n=1, cutoff=0)
+      raise UserError(
+        f"mixture {name}: there is no task {part!r}. Did you mean {near[0]!r}?"
+      )
+  if isinstance(parts, Mapping):
+    return seqio.MixtureRegistry.add(name, list(parts.items()))
+  _by_tokens.add(name)
+  return seqio.MixtureRegistry.add(name, list(parts), default_rate=_characters)
+
+
+_by_tokens: set[str] = set()
+
+
+def _characters(task: seqio.Task) -> float:
+  """The rate of a task where tokens decide and aren't counted yet."""
+  recipe = task.source.recipe
+  return float(recipe.size("train"))
+
+
+def recipes_of(name: str) -> list[tuple[Recipe, float | None]]:
   """Returns the recipes of a task or mixture, each with its rate.
+
+  The rate is None where the mixture is one in the proportion of tokens.
 
   Raises:
     UserError: there is no such task or mixture, or it is not made of recipes.
@@ -347,8 +318,10 @@ def recipes_of(name: str) -> list[tuple[Recipe, float]]:
   for task in seqio.get_subtasks(provider):
     if not isinstance(task.source, RecipeSource):
       raise UserError(f"task {task.name} has no recipe: register it with register_lplm")
-    is_mixture = isinstance(provider, seqio.Mixture)
-    recipes.append((task.source.recipe, provider.get_rate(task) if is_mixture else 1.0))
+    rate = 1.0
+    if isinstance(provider, seqio.Mixture):
+      rate = None if name in _by_tokens else provider.get_rate(task)
+    recipes.append((task.source.recipe, rate))
   return recipes
 
 
@@ -375,7 +348,7 @@ def predictions(rows: Sequence[np.ndarray]) -> list[tuple[int, np.ndarray]]:
 
 
 def _register_own() -> None:
-  """Registers what this project trains on by default."""
+  """Registers what this project trains on by default, and the public sets."""
 
   def size_of(read: Callable[[str], Iterator[Item]]) -> Callable[[str], int]:
     return lambda split: sum(map(characters, read(split)))
@@ -383,7 +356,14 @@ def _register_own() -> None:
   documents, pairs = pydocs.documents, pydocs.summary_pairs
   register_lplm(Recipe("pydocs_lplm", "lplm", documents, size=size_of(documents)))
   register_pairs(Recipe("pydocs_summary", "pairs", pairs, size=size_of(pairs)))
-  seqio.MixtureRegistry.add("pydocs_pretrain", [("pydocs_lplm", 1.0)])
+  register_mixture("pydocs_pretrain", {"pydocs_lplm": 1.0})
+  for entry in public.SETS.values():
+    if entry.recipe.kind == "lplm":
+      register_lplm(entry.recipe)
+    else:
+      register_pairs(entry.recipe, entry.postprocess_fn, entry.metric_fns)
+  for name, parts in public.MIXTURES.items():
+    register_mixture(name, parts)
 
 
 _register_own()

@@ -9,8 +9,10 @@ baseline_name       the source's name, spelled out
 
 The name is the one that the signature in the source's first line defines; where not
 every source has a signature, as those of `pydocs_summary` do, there are no baselines
-made of names. The constant and the template are those with the highest ROUGE-L on
-examples that are not the scored ones.
+made of names. Where sources are put together from parts, such as an answer and its
+context, their first sentence is none of the text's, and there is no lead. The constant
+and the template are those with the highest ROUGE-L on examples that are not the scored
+ones.
 """
 
 import collections
@@ -20,6 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from elmer_jax.data import metrics
+from elmer_jax.data.recipe import SEPARATOR
 
 Pair = tuple[str, str]
 Writer = Callable[[str], str]  # from a source to an output
@@ -61,7 +64,8 @@ def fit(train_targets: Iterable[str], held_out: Sequence[Pair]) -> dict[str, Wri
   named = all(name_of(source) is not None for source, _ in held_out)
   if named:
     writers["baseline_template"] = best(map(_template, TEMPLATES), sample)
-  writers["baseline_lead"] = lead
+  if not any(SEPARATOR in source for source, _ in held_out):
+    writers["baseline_lead"] = lead
   if named:
     writers["baseline_name"] = _template("{}")
   return writers

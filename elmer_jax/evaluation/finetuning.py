@@ -19,7 +19,7 @@ import seqio
 from absl import logging
 
 from elmer_jax import api
-from elmer_jax.data import tasks
+from elmer_jax.data import public_files, tasks
 from elmer_jax.data.recipe import Recipe, pairs_recipe
 from elmer_jax.errors import UserError
 from elmer_jax.evaluation import baselines
@@ -108,19 +108,21 @@ def _model_systems(
 @contextlib.contextmanager
 def _task(config: ml_collections.ConfigDict) -> Iterator[seqio.Task]:
   """Yields the task of a run; own pairs are one as long as they are needed."""
-  if config.data.files:
+  if public_files.has_own_files(config):
     recipe = pairs_recipe("own_pairs", config.data.files)
     try:
       yield tasks.register_pairs(recipe)
     finally:
       seqio.TaskRegistry.remove(recipe.name)
     return
-  recipes = tasks.recipes_of(config.data.task)
-  if len(recipes) > 1 or recipes[0][0].kind != "pairs":
-    raise UserError(
-      f"{config.data.task} can't be evaluated: it is not one task of source and target"
-    )
-  yield seqio.TaskRegistry.get(recipes[0][0].name)
+  with public_files.using_files_of(config):
+    recipes = tasks.recipes_of(config.data.task)
+    if len(recipes) > 1 or recipes[0][0].kind != "pairs":
+      raise UserError(
+        f"{config.data.task} can't be evaluated: it is not one task of source and "
+        "target"
+      )
+    yield seqio.TaskRegistry.get(recipes[0][0].name)
 
 
 class _Evaluator:
@@ -171,13 +173,21 @@ def _quiet() -> Iterator[None]:
 
 
 def _baselines(recipe: Recipe, split: str) -> Mapping[str, baselines.Writer]:
-  """Returns the baselines, chosen on pairs that are not the scored ones."""
-  train = list(itertools.islice(recipe.read("train"), _TRAINING_PAIRS))
+  """Returns the baselines, chosen on pairs that are not the scored ones.
+
+  Without a training split there are none that learn from it.
+  """
+  if "train" not in recipe.splits:
+    return {}
+  train = itertools.islice(recipe.read("train"), _TRAINING_PAIRS)
   if split != "validation" and "validation" in recipe.splits:
-    held_out = list(recipe.read("validation"))
+    targets = [target for _, target in train]
+    held_out = list(itertools.islice(recipe.read("validation"), _TRAINING_PAIRS))
   else:
-    held_out, train = train[1::2], train[::2]
-  return baselines.fit([target for _, target in train], held_out or train)
+    pairs = list(train)
+    targets, held_out = [target for _, target in pairs[::2]], pairs[1::2]
+    held_out = held_out or pairs
+  return baselines.fit(targets, held_out)
 
 
 def _samples(

@@ -29,7 +29,20 @@ from elmer_jax.training.metrics import duration
 
 SAMPLES = 20
 _NAMES = {"pretrain": "Pre-training", "finetune": "Fine-tuning"}
-_SCORES = (("rouge1", "ROUGE-1"), ("rouge2", "ROUGE-2"), ("rougeL", "ROUGE-L"))
+# What tasks are scored by (`data.metrics`). The first that a task has is the main one.
+_SCORES = {
+  "rougeL": "ROUGE-L",
+  "bleu2": "BLEU-2",
+  "rouge1": "ROUGE-1",
+  "rouge2": "ROUGE-2",
+  "rougeLsum": "ROUGE-L of lines",
+  "bleu1": "BLEU-1",
+  "bleu3": "BLEU-3",
+  "bleu4": "BLEU-4",
+  "meteor": "METEOR",
+  "distinct1": "Distinct-1",
+  "distinct2": "Distinct-2",
+}
 _KEPT = "the same, adjacent repeats kept"
 _SHUFFLED = "the same, each source replaced by another example's"
 _SYSTEMS = {
@@ -97,14 +110,15 @@ def in_words(summary: dict) -> list[str]:
     if split not in summary:
       continue
     scored = summary[split]
+    systems = {name: entry for name, entry in scored.items() if isinstance(entry, dict)}
+    key = _main_score(systems)
     lines.append(
       f"Fine-tuning: {scored['distinct_outputs']:.0%} of the outputs are distinct; "
-      f"ROUGE-L over {scored['examples']:,} {split} examples:"
+      f"{_SCORES[key]} over {scored['examples']:,} {split} examples:"
     )
     lines += [
-      f"  {entry['rougeL']:4.1f}  {_SYSTEMS.get(name, name)}"
-      for name, entry in scored.items()
-      if isinstance(entry, dict)
+      f"  {entry[key]:4.1f}  {_SYSTEMS.get(name, name)}"
+      for name, entry in systems.items()
     ]
   if seconds := summary["seconds"]:
     stages = ", ".join(f"{stage} {duration(s)}" for stage, s in seconds.items())
@@ -225,9 +239,10 @@ def _fine_tuning(run: Run) -> str:
   found = run.results
   systems = found["systems"]
   main = next(iter(systems))
-  figures = [(f"{systems[main]['rougeL']:.1f}", "ROUGE-L")]
+  key = _main_score(systems)
+  figures = [(f"{systems[main][key]:.1f}", _SCORES[key])]
   if other := systems.get(f"{main}_shuffled_source"):
-    gain = systems[main]["rougeL"] - other["rougeL"]
+    gain = systems[main][key] - other[key]
     figures.append((f"{gain:.1f}", "lost with shuffled sources"))
   figures.append((f"{found['distinct_outputs']:.0%}", "of the outputs distinct"))
   if f"{main}_repeats_kept" in systems:
@@ -245,9 +260,20 @@ def _fine_tuning(run: Run) -> str:
   )
 
 
+def _main_score(systems: dict[str, dict[str, float]]) -> str:
+  scores = next(iter(systems.values()))
+  return next(key for key in _SCORES if key in scores)
+
+
 def _scores(systems: dict[str, dict[str, float]]) -> str:
   """Returns the table of systems: the model, its variants, the baselines."""
-  heads = "".join(markup.element("th", label) for _, label in _SCORES)
+  # METEOR is only there where its program ran.
+  columns = [
+    key
+    for key in sorted(_SCORES, key=_SCORES.get)
+    if all(key in scores for scores in systems.values())
+  ]
+  heads = "".join(markup.element("th", _SCORES[key]) for key in columns)
   rows = [markup.element("thead", markup.element("tr", "<th></th>" + heads))]
   main = next(iter(systems))
   seen_baseline = False
@@ -258,7 +284,7 @@ def _scores(systems: dict[str, dict[str, float]]) -> str:
     if name.startswith("baseline_") and not seen_baseline:
       css, seen_baseline = "first-baseline", True
     label = markup.escape(_SYSTEMS.get(name, name.replace("_", " ")))
-    cells = "".join(markup.element("td", f"{scores[key]:.1f}") for key, _ in _SCORES)
+    cells = "".join(markup.element("td", f"{scores[key]:.1f}") for key in columns)
     rows.append(markup.element("tr", markup.element("th", label) + cells, css))
   return markup.element("table", "".join(rows), "scores")
 

@@ -36,14 +36,14 @@ def claim(config: ml_collections.ConfigDict, workdir: str) -> None:
 
 
 def _compare(config: ml_collections.ConfigDict, stored: dict, workdir: str) -> None:
+  # A run of an older version did what is now the default of a key it didn't have.
   ours = flat_keys(config)
-  theirs = flat_keys(ml_collections.ConfigDict(stored))
-  missing = object()
+  theirs = flat_keys(configuration.default())
+  theirs |= flat_keys(ml_collections.ConfigDict(stored))
   differing = [
-    f"{key} {theirs.get(key, '(absent)')!r} there, {ours.get(key, '(absent)')!r} here"
+    f"{key} {theirs.get(key)!r} there, {ours.get(key)!r} here"
     for key in sorted(ours.keys() | theirs.keys())
-    if ours.get(key, missing) != theirs.get(key, missing)
-    and not key.startswith(configuration.MAY_CHANGE)
+    if ours.get(key) != theirs.get(key) and not key.startswith(configuration.MAY_CHANGE)
   ]
   if differing:
     raise UserError(
