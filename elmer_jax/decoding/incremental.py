@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from elmer_jax.errors import UserError
-from elmer_jax.model.decoder import Cached, DecoderLayer
+from elmer_jax.model.decoder import DecoderLayer
 from elmer_jax.model.elmer import Elmer
+from elmer_jax.model.layers import Cached
 from elmer_jax.model.stack import unstack
 from elmer_jax.objectives.autoregressive import START_ID
 from elmer_jax.objectives.linear_cross_entropy import full_logits
@@ -57,20 +58,20 @@ class Writer:
 
   model: Elmer
   layers: list[DecoderLayer]
-  sources: list[Cached]  # of every layer, [B, S, H, K]
+  sources: list[Cached]  # of every layer
   mask_BxS: jax.Array
 
   @classmethod
   def start(cls, model: Elmer, source_ids_BxS: jax.Array) -> "Writer":
     encoded_BxSxD, mask_BxS = model.encode(source_ids_BxS)
     layers = unstack(model.decoder.layers, model.config.decoder_layers)
-    sources = [layer.remember(encoded_BxSxD) for layer in layers]
+    sources = [layer.cross_attention.remember(encoded_BxSxD) for layer in layers]
     return cls(model, layers, sources, mask_BxS)
 
   def empty_cache(self, rows: int, length: int) -> list[Cached]:
     """Returns room for `length` positions of `rows` texts, in every layer."""
-    heads, width = self.sources[0].keys.shape[2:]
-    room = jnp.zeros((rows, length, heads, width), self.sources[0].keys.dtype)
+    _, heads, _, width = self.sources[0].keys.shape
+    room = jnp.zeros((rows, heads, length, width), self.sources[0].keys.dtype)
     return [Cached(room, room) for _ in self.layers]
 
   def step(

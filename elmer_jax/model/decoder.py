@@ -11,7 +11,6 @@ as a function and the stack stays one scan.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +19,7 @@ from flax import nnx
 from elmer_jax.model import layers
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.model.embedding import InputEmbedding
+from elmer_jax.model.layers import Cached
 from elmer_jax.model.stack import scan_layers, stack
 
 # (layer index, its output [B, T, D], carry) → (input of the next layer [B, T, D],
@@ -31,13 +31,6 @@ def pass_on(index: jax.Array, hidden_BxTxD: jax.Array, carry: object):
   """Hands a layer's output to the next layer: the plain decoder."""
   del index
   return hidden_BxTxD, carry, None
-
-
-class Cached(NamedTuple):
-  """One attention's keys and values of some positions, [B, positions, H, K] each."""
-
-  keys: jax.Array
-  values: jax.Array
 
 
 class DecoderLayer(nnx.Module):
@@ -68,11 +61,6 @@ class DecoderLayer(nnx.Module):
       keys_B,
     )
 
-  def remember(self, encoded_BxSxD: jax.Array) -> Cached:
-    """Returns the source's keys and values for this layer's cross-attention."""
-    attention = self.cross_attention
-    return Cached(attention.keys(encoded_BxSxD), attention.values(encoded_BxSxD))
-
   def extend(
     self,
     hidden_Nx1xD: jax.Array,
@@ -87,8 +75,8 @@ class DecoderLayer(nnx.Module):
       hidden_Nx1xD: the position's state; N is B or a multiple, and texts of one source
         stand side by side.
       position: its number, from 0.
-      past: keys and values of the positions before it, [N, positions, H, K].
-      source: from `remember`, of the B sources.
+      past: what self-attention remembers of the positions before it, [N, H, T, K].
+      source: what cross-attention remembers of the B sources.
       source_mask_BxS: what is not PAD.
 
     Returns:
@@ -97,18 +85,19 @@ class DecoderLayer(nnx.Module):
 
     def attend_past(x_Nx1xD):
       nonlocal past
-      past = Cached(
-        _write(past.keys, self.attention.keys(x_Nx1xD), position),
-        _write(past.values, self.attention.values(x_Nx1xD), position),
+      new = self.attention.remember(x_Nx1xD)
+      past = jax.tree.map(
+        lambda kept, one: jax.lax.dynamic_update_slice_in_dim(kept, one, position, 2),
+        past,
+        new,
       )
-      seen_T = jnp.arange(past.keys.shape[1]) <= position
-      return self.attention.attend(x_Nx1xD, *past, seen_T[None, None, None])
+      seen_T = jnp.arange(past.keys.shape[2]) <= position
+      return self.attention.recall(x_Nx1xD, past, seen_T[None])
 
     def attend_source(x_Nx1xD):
       # The texts of a source are so many queries to it: its keys need no copies.
       x_BxNxD = x_Nx1xD.reshape(len(source_mask_BxS), -1, x_Nx1xD.shape[-1])
-      mask_Bx1x1xS = source_mask_BxS[:, None, None]
-      mixed_BxNxD = self.cross_attention.attend(x_BxNxD, *source, mask_Bx1x1xS)
+      mixed_BxNxD = self.cross_attention.recall(x_BxNxD, source, source_mask_BxS)
       return mixed_BxNxD.reshape(x_Nx1xD.shape)
 
     return self._join(hidden_Nx1xD, attend_past, attend_source), past
@@ -121,10 +110,6 @@ class DecoderLayer(nnx.Module):
     return self.feed_forward_join(
       hidden_BxTxD, self.feed_forward, layers.fold_in(keys_B, 2)
     )
-
-
-def _write(cache_BxTxHxK, new_Bx1xHxK, position: jax.Array) -> jax.Array:
-  return jax.lax.dynamic_update_slice_in_dim(cache_BxTxHxK, new_Bx1xHxK, position, 1)
 
 
 class Decoder(nnx.Module):
