@@ -69,6 +69,7 @@ def test_accumulation_and_remat_change_nothing(reference):
   np.testing.assert_allclose(ours, reference, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_muon_is_the_same_on_a_mesh():
   """Its orthogonalised updates need whole matrices, however they are sharded."""
   sizes = {"mesh__data": 2, "mesh__fsdp": 2, "mesh__tensor": 2}
