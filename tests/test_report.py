@@ -11,8 +11,10 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 
+import numpy as np
 import pytest
 
+from elmer_jax.decoding import one_pass
 from elmer_jax.errors import UserError
 from elmer_jax.evaluation import exit_map, report, runs
 
@@ -26,7 +28,13 @@ def sample(number: int, keys: tuple[str, str]) -> dict:
   vocabulary = ["The", " sum", " of", "\\n", " ", "<b>", "."]
   layers = [[draw.choice(vocabulary) for _ in range(9)] for _ in range(LAYERS)]
   texts = {key: f"{key} {number} <mask> {HOSTILE}" for key in keys}
-  return texts | {"output": "".join(layers[-1]), "pieces": layers[-1], "layers": layers}
+  exit_layers = one_pass.last_change(np.array(layers)).tolist()
+  return texts | {
+    "output": "".join(layers[-1]),
+    "pieces": layers[-1],
+    "layers": layers,
+    "exit_layers": exit_layers,
+  }
 
 
 def write_run(folder, results_name: str, results: dict):
@@ -139,8 +147,8 @@ def test_the_same_runs_give_the_same_bytes(pretraining, tmp_path):
 
 def test_a_token_is_settled_where_its_prediction_last_changed():
   draw = random.Random(0)
-  layers = [[draw.choice("ab") for _ in range(200)] for _ in range(5)]
-  text = exit_map.tokens(layers, 150)
+  layers = [[draw.choice("ab") for _ in range(150)] for _ in range(5)]
+  text = exit_map.tokens(layers, one_pass.last_change(np.array(layers)))
   assert len(text) == 150
   for position, token in enumerate(text):
     column = [row[position] for row in layers]

@@ -31,20 +31,18 @@ class Token:
     return self.by_layer[self.settled - 2] if self.settled > 1 else None
 
 
-def tokens(layers: Sequence[Sequence[str]], length: int) -> list[Token]:
-  """Returns the tokens of the first `length` positions.
+def tokens(layers: Sequence[Sequence[str]], exit_layers: Sequence[int]) -> list[Token]:
+  """Returns the tokens of a text.
 
   Args:
     layers: [decoder layer][position], the printable predictions.
-    length: positions that count; those after EOS mean nothing.
+    exit_layers: the 0-based layer of each position from which on its prediction stays,
+      as `decoding.one_pass.last_change` tells it.
   """
-  found = []
-  for by_layer in itertools.islice(zip(*layers, strict=True), length):
-    last_changes = (
-      k for k in range(len(by_layer), 1, -1) if by_layer[k - 2] != by_layer[-1]
-    )
-    found.append(Token(by_layer, next(last_changes, 1)))
-  return found
+  return [
+    Token(by_layer, settled + 1)
+    for by_layer, settled in zip(zip(*layers, strict=True), exit_layers, strict=True)
+  ]
 
 
 def coloured(text: Sequence[Token]) -> str:

@@ -13,6 +13,7 @@ import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+import jax
 import ml_collections
 import numpy as np
 import seqio
@@ -68,6 +69,7 @@ def evaluate_finetuning(
   found = {
     "split": split,
     "examples": len(results),
+    "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params)),
     "distinct_outputs": scores[main]["distinct_outputs"],
     "removed_repeats": sum(r.removed_repeats for r in results) / max(tokens, 1),
     "systems": scores,

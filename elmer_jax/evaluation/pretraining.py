@@ -122,6 +122,7 @@ def _samples(model: api.Model, batches: list[Rows]) -> list[dict]:
         "output": vocabulary.decode(ids_T[:end]),
         "pieces": vocabulary.pieces(ids_T[:end]),
         "layers": [vocabulary.pieces(ids) for ids in by_layer_LxBxT[:, row, :end]],
+        "exit_layers": one_pass.last_change(by_layer_LxBxT[:, row, :end]).tolist(),
       }
     )
   return samples

@@ -303,33 +303,39 @@ def _pretraining_samples(run: Run) -> str:
 def _sample_section(run: Run, title: str, rows: Sequence[tuple[str, str]]) -> str:
   """Returns samples with their exit maps; `rows` are (label, key of the sample)."""
   samples = run.results["samples"][:SAMPLES]
-  texts = [exit_map.tokens(s["layers"], len(s["pieces"])) for s in samples]
-  layers = max((len(sample["layers"]) for sample in samples), default=run.layers)
-  note = "Written token by token: there are no exits."
-  key = ""
-  if layers > 1:
-    note = (
-      "The output is an exit map: each token has the colour of the layer at which its "
-      "prediction last changed, and what it was before stands above it. With the "
-      "legend: the share of tokens that each layer settled."
-    )
-    key = exit_map.legend(layers, exit_map.shares(texts, layers))
+  has_exits = run.config.get("objective", {}).get("name") != "autoregressive"
   blocks = []
-  for sample, text in zip(samples, texts, strict=True):
+  for sample in samples:
     lines = [
       markup.element("h3", label) + markup.element("p", markup.visible(sample[key]))
       for label, key in rows
     ]
-    lines.append(markup.element("h3", "output") + exit_map.coloured(text))
-    if layers > 1:
-      lines.append(exit_map.layer_by_layer(text))
+    lines.append(markup.element("h3", "output"))
+    if has_exits:
+      text = exit_map.tokens(sample["layers"], sample["exit_layers"])
+      lines += [exit_map.coloured(text), exit_map.layer_by_layer(text)]
+    else:
+      lines.append(markup.element("p", markup.visible(sample["output"])))
     blocks.append(markup.element("article", "".join(lines), "sample"))
-  return markup.section(
-    title,
-    markup.paragraph(note),
-    key,
-    *blocks,
-  )
+  head = _exit_map_key(samples, run.layers) if has_exits else [_NO_EXITS]
+  return markup.section(title, *head, *blocks)
+
+
+_NO_EXITS = markup.paragraph("Written token by token: there are no exits.")
+
+
+def _exit_map_key(samples: Sequence[dict], run_layers: int) -> list[str]:
+  """Returns what explains the exit maps of all samples together."""
+  texts = [exit_map.tokens(s["layers"], s["exit_layers"]) for s in samples]
+  layers = max((len(sample["layers"]) for sample in samples), default=run_layers)
+  return [
+    markup.paragraph(
+      "The output is an exit map: each token has the colour of the layer at which its "
+      "prediction last changed, and what it was before stands above it. With the "
+      "legend: the share of tokens that each layer settled."
+    ),
+    exit_map.legend(layers, exit_map.shares(texts, layers)),
+  ]
 
 
 def _facts(runs: dict[str, Run]) -> str:

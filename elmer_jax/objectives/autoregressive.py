@@ -11,7 +11,6 @@ The decoder is causal, starts from EOS and first writes BOS. A worked row:
 import jax
 import jax.numpy as jnp
 
-from elmer_jax.model import layers
 from elmer_jax.model.elmer import Elmer
 from elmer_jax.objectives import objective
 from elmer_jax.objectives.objective import Objective, Sums
@@ -35,8 +34,9 @@ def loss(model: Elmer, batch: dict, keys_B: jax.Array, dropout: bool) -> Sums:
     dropout: whether to drop.
   """
   labels_BxT = jnp.pad(batch["target_ids"], ((0, 0), (1, 0)), constant_values=BOS_ID)
-  dropout_keys_B = layers.fold_in(keys_B, objective.DROPOUT) if dropout else None
-  encoded_BxSxD, mask_BxS = model.encode(batch["source_ids"], dropout_keys_B)
+  encoded_BxSxD, mask_BxS, dropout_keys_B = objective.encode(
+    model, batch, keys_B, dropout
+  )
   hidden_BxTxD, _, _ = model.decode(
     decoder_input(labels_BxT),
     encoded_BxSxD,

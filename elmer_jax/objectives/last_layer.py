@@ -4,7 +4,6 @@
 
 import jax
 
-from elmer_jax.model import layers
 from elmer_jax.model.elmer import Elmer
 from elmer_jax.objectives import objective
 from elmer_jax.objectives.objective import Objective, Sums
@@ -20,8 +19,9 @@ def loss(model: Elmer, batch: dict, keys_B: jax.Array, dropout: bool) -> Sums:
     dropout: whether to drop.
   """
   targets_BxT = batch["target_ids"]
-  dropout_keys_B = layers.fold_in(keys_B, objective.DROPOUT) if dropout else None
-  encoded_BxSxD, mask_BxS = model.encode(batch["source_ids"], dropout_keys_B)
+  encoded_BxSxD, mask_BxS, dropout_keys_B = objective.encode(
+    model, batch, keys_B, dropout
+  )
   hidden_BxTxD, _, _ = model.decode(
     model.blank_target(*targets_BxT.shape),
     encoded_BxSxD,

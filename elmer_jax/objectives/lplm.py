@@ -88,8 +88,9 @@ def loss(model: Elmer, batch: dict, keys_B: jax.Array, dropout: bool) -> Sums:
     targets_BxT.shape[1],
     model.config.decoder_layers,
   )
-  dropout_keys_B = layers.fold_in(keys_B, objective.DROPOUT) if dropout else None
-  encoded_BxSxD, mask_BxS = model.encode(batch["source_ids"], dropout_keys_B)
+  encoded_BxSxD, mask_BxS, dropout_keys_B = objective.encode(
+    model, batch, keys_B, dropout
+  )
   exit_BxTxD = decode_with_copies(
     model,
     encoded_BxSxD,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from elmer_jax.model import layers
 from elmer_jax.model.elmer import Elmer
 from elmer_jax.objectives.linear_cross_entropy import HeadOutput, linear_cross_entropy
 from elmer_jax.special_ids import PAD_ID
@@ -37,6 +38,21 @@ class Objective(NamedTuple):
 
   loss: Callable[[Elmer, dict, jax.Array, bool], Sums]
   evaluate: Callable[[Elmer, dict, jax.Array], Sums]
+
+
+class Encoded(NamedTuple):
+  """What every objective starts from."""
+
+  states_BxSxD: jax.Array
+  mask_BxS: jax.Array  # bool, the source positions that count
+  keys_B: jax.Array | None  # the decoder's, for dropout; None: no dropout
+
+
+def encode(model: Elmer, batch: dict, keys_B: jax.Array, dropout: bool) -> Encoded:
+  """Encodes the sources of a batch, with dropout or without."""
+  dropout_keys_B = layers.fold_in(keys_B, DROPOUT) if dropout else None
+  states_BxSxD, mask_BxS = model.encode(batch["source_ids"], dropout_keys_B)
+  return Encoded(states_BxSxD, mask_BxS, dropout_keys_B)
 
 
 def read_off_ramp(

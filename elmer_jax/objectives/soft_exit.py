@@ -84,8 +84,9 @@ def loss(
     )
     return project(model, hidden_BxTxD, next_ids_BxT), carry, sums
 
-  dropout_keys_B = layers.fold_in(keys_B, objective.DROPOUT) if dropout else None
-  encoded_BxSxD, mask_BxS = model.encode(batch["source_ids"], dropout_keys_B)
+  encoded_BxSxD, mask_BxS, dropout_keys_B = objective.encode(
+    model, batch, keys_B, dropout
+  )
   _, _, (nll_L, correct_L, scored_L) = model.decode(
     model.blank_target(*targets_BxT.shape),
     encoded_BxSxD,
