@@ -54,10 +54,15 @@ class DecoderLayer(nnx.Module):
     causal: bool = False,
   ) -> jax.Array:
     """Returns [B, T, D]; `causal`: a position sees itself and those before it."""
+    training = keys_B is not None
     return self._join(
       hidden_BxTxD,
-      lambda x_BxTxD: self.attention(x_BxTxD, x_BxTxD, target_mask_BxT, causal),
-      lambda x_BxTxD: self.cross_attention(x_BxTxD, encoded_BxSxD, source_mask_BxS),
+      lambda x_BxTxD: self.attention(
+        x_BxTxD, x_BxTxD, target_mask_BxT, causal, training
+      ),
+      lambda x_BxTxD: self.cross_attention(
+        x_BxTxD, encoded_BxSxD, source_mask_BxS, training=training
+      ),
       keys_B,
     )
 

@@ -29,7 +29,9 @@ class EncoderLayer(nnx.Module):
     """Returns [B, S, D]."""
     hidden_BxSxD = self.attention_join(
       hidden_BxSxD,
-      lambda x_BxSxD: self.attention(x_BxSxD, x_BxSxD, mask_BxS),
+      lambda x_BxSxD: self.attention(
+        x_BxSxD, x_BxSxD, mask_BxS, training=keys_B is not None
+      ),
       layers.fold_in(keys_B, 0),
     )
     return self.feed_forward_join(

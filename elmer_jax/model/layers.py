@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from elmer_jax.model import attention
 from elmer_jax.model.config import ModelConfig
 
 NORM_EPSILON = 1e-5
-MASKED = -1e30  # the score of what is not seen: finite, so that nothing becomes NaN
 
 
 class Cached(NamedTuple):
@@ -95,18 +95,20 @@ class Attention(nnx.Module):
     memory_BxSxD: jax.Array,
     memory_mask_BxS: jax.Array | None,
     causal: bool = False,
+    training: bool = True,
   ) -> jax.Array:
     """Returns each query position's mixture of the memory's values [B, T, D].
 
-    `causal`: query t sees the memory up to position t only.
+    `causal`: query t sees the memory up to position t only. `training`: a gradient is
+    wanted, which decides what is fast.
     """
-    mask = None if memory_mask_BxS is None else memory_mask_BxS[:, None, None, :]
-    mixed_BxTxHxK = jax.nn.dot_product_attention(
+    attend = attention.dot_product if training else attention.without_gradient
+    mixed_BxTxHxK = attend(
       self._split(self.query(queries_BxTxD)),
       self._split(self.key(memory_BxSxD)),
       self._split(self.value(memory_BxSxD)),
-      mask=mask,
-      is_causal=causal,
+      memory_mask_BxS,
+      causal,
     )
     return self.out(mixed_BxTxHxK.reshape(queries_BxTxD.shape))
 
@@ -120,22 +122,10 @@ class Attention(nnx.Module):
   def recall(
     self, queries_BxTxD: jax.Array, memory: Cached, mask_BxS: jax.Array
   ) -> jax.Array:
-    """Returns [B, T, D], as `__call__` does, for few queries and a kept memory.
-
-    Written out: with few queries `jax.nn.dot_product_attention` spends its time on
-    moving the memory's axes (on a CPU 53 ms for what takes 8 here).
-    """
-    queries_BxTxHxK = self._split(self.query(queries_BxTxD))
-    scale = queries_BxTxHxK.shape[-1] ** -0.5
-    scores_BxHxTxS = jnp.einsum(
-      "bthk,bhsk->bhts",
-      queries_BxTxHxK * scale,
-      memory.keys,
-      preferred_element_type=jnp.float32,
+    """Returns [B, T, D], as `__call__` does, for few queries and a kept memory."""
+    mixed_BxTxHxK = attention.recall(
+      self._split(self.query(queries_BxTxD)), *memory, mask_BxS[:, None, None]
     )
-    scores_BxHxTxS = jnp.where(mask_BxS[:, None, None], scores_BxHxTxS, MASKED)
-    weights_BxHxTxS = jax.nn.softmax(scores_BxHxTxS).astype(memory.values.dtype)
-    mixed_BxTxHxK = jnp.einsum("bhts,bhsk->bthk", weights_BxHxTxS, memory.values)
     return self.out(mixed_BxTxHxK.reshape(queries_BxTxD.shape))
 
   def _split(self, x_BxTxD: jax.Array) -> jax.Array:

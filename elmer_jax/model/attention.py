@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Attention on projected queries, keys and values: for training, and for decoding.
+
+They give the same numbers. On a CPU most of the time of the usual form goes into moving
+axes and into scores that don't fit the caches: 12 heads of 400 positions, batch 8,
+130 ms against 39 ms in blocks. The gradient of the blocks is slower than the usual
+one's, so training keeps that.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+MASKED = -1e30  # the score of what is not seen: finite, so that nothing becomes NaN
+_BLOCK = (64, 128)  # queries at a time: at least and at most
+
+
+def dot_product(
+  queries_BxTxHxK: jax.Array,
+  keys_BxSxHxK: jax.Array,
+  values_BxSxHxK: jax.Array,
+  mask_BxS: jax.Array | None,
+  causal: bool,
+) -> jax.Array:
+  """Returns [B, T, H, K]; false in the mask is not seen."""
+  return jax.nn.dot_product_attention(
+    queries_BxTxHxK,
+    keys_BxSxHxK,
+    values_BxSxHxK,
+    mask=None if mask_BxS is None else mask_BxS[:, None, None],
+    is_causal=causal,
+  )
+
+
+def without_gradient(
+  queries_BxTxHxK: jax.Array,
+  keys_BxSxHxK: jax.Array,
+  values_BxSxHxK: jax.Array,
+  mask_BxS: jax.Array | None,
+  causal: bool,
+) -> jax.Array:
+  """Returns the same, fastest where no gradient is wanted: on a CPU, in blocks."""
+  if mask_BxS is None:
+    mask_BxS = jnp.ones(keys_BxSxHxK.shape[:2], bool)
+  return jax.lax.platform_dependent(
+    queries_BxTxHxK,
+    keys_BxSxHxK,
+    values_BxSxHxK,
+    mask_BxS,
+    cpu=functools.partial(_in_blocks, causal=causal),
+    default=functools.partial(dot_product, causal=causal),
+  )
+
+
+def _in_blocks(
+  queries_BxTxHxK, keys_BxSxHxK, values_BxSxHxK, mask_BxS, causal: bool
+) -> jax.Array:
+  """Walks over blocks of queries whose scores stay in the caches."""
+  batch, length, heads, width = queries_BxTxHxK.shape
+  keys_BxHxSxK = keys_BxSxHxK.swapaxes(1, 2)
+  values_BxHxSxK = values_BxSxHxK.swapaxes(1, 2)
+  block = _block_of(length)
+  positions_1xS = jnp.arange(keys_BxSxHxK.shape[1])[None]
+
+  def attend(inputs):
+    first, queries_BxCxHxK = inputs
+    seen_Bx1x1xS = mask_BxS[:, None, None]
+    if causal:
+      own_Cx1 = (first + jnp.arange(block))[:, None]
+      seen_Bx1x1xS = seen_Bx1x1xS & (positions_1xS <= own_Cx1)[None, None]
+    return recall(queries_BxCxHxK, keys_BxHxSxK, values_BxHxSxK, seen_Bx1x1xS)
+
+  blocks = queries_BxTxHxK.reshape(batch, length // block, block, heads, width)
+  firsts = jnp.arange(0, length, block)
+  mixed = jax.lax.map(attend, (firsts, blocks.swapaxes(0, 1)))
+  return mixed.swapaxes(0, 1).reshape(queries_BxTxHxK.shape)
+
+
+def _block_of(length: int) -> int:
+  """Returns the largest usual block that divides `length`; else all of it."""
+  low, high = _BLOCK
+  fitting = [size for size in range(low, high + 1) if length % size == 0]
+  return max(fitting, default=length)
+
+
+def recall(
+  queries_BxTxHxK: jax.Array,
+  keys_BxHxSxK: jax.Array,
+  values_BxHxSxK: jax.Array,
+  seen_BxHxTxS: jax.Array,
+) -> jax.Array:
+  """Returns [B, T, H, K], for few queries and a memory that lies as it is read.
+
+  Args:
+    queries_BxTxHxK: not yet scaled.
+    keys_BxHxSxK: heads before positions, so that no axis moves.
+    values_BxHxSxK: likewise.
+    seen_BxHxTxS: bool, of any shape that broadcasts to this one.
+  """
+  scores_BxHxTxS = jnp.einsum(
+    "bthk,bhsk->bhts",
+    queries_BxTxHxK * queries_BxTxHxK.shape[-1] ** -0.5,
+    keys_BxHxSxK,
+    preferred_element_type=jnp.float32,
+  )
+  scores_BxHxTxS = jnp.where(seen_BxHxTxS, scores_BxHxTxS, MASKED)
+  top_BxHxTx1 = jax.lax.stop_gradient(scores_BxHxTxS.max(-1, keepdims=True))
+  weights_BxHxTxS = jnp.exp(scores_BxHxTxS - top_BxHxTx1)
+  total_BxHxTx1 = weights_BxHxTxS.sum(-1, keepdims=True)
+  mixed_BxHxTxK = jnp.einsum(
+    "bhts,bhsk->bhtk",
+    weights_BxHxTxS.astype(values_BxHxSxK.dtype),
+    values_BxHxSxK,
+    preferred_element_type=jnp.float32,
+  )
+  mixed_BxHxTxK = (mixed_BxHxTxK / total_BxHxTx1).astype(queries_BxTxHxK.dtype)
+  return mixed_BxHxTxK.swapaxes(1, 2)

@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Both forms of attention give the same numbers and gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from elmer_jax.model import attention
+
+
+def arrays(length: int, memory: int):
+  rng = np.random.default_rng(0)
+  shapes = [(2, size, 3, 8) for size in (length, memory, memory)]
+  mask = np.arange(memory) < np.array([memory, memory - 2])[:, None]
+  return [jnp.float32(rng.normal(size=shape)) for shape in shapes], jnp.asarray(mask)
+
+
+@pytest.mark.parametrize(
+  ("length", "memory", "causal"),
+  [(7, 9, False), (192, 50, False), (200, 200, True), (131, 131, True), (1, 40, False)],
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_blocks_are_the_usual_attention(length, memory, causal, masked):
+  inputs, mask = arrays(length, memory)
+  mask = mask if masked else None
+  usual = attention.dot_product(*inputs, mask, causal)
+  blocks = attention.without_gradient(*inputs, mask, causal)
+  np.testing.assert_allclose(blocks, usual, atol=2e-6)
+
+
+def test_blocks_have_the_gradient_of_the_usual_attention():
+  inputs, mask = arrays(128, 60)
+
+  def gradients(attend):
+    return jax.grad(lambda *a: (attend(*a, mask, False) ** 2).sum(), (0, 1, 2))(*inputs)
+
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+    gradients(attention.without_gradient),
+    gradients(attention.dot_product),
+  )
+
+
+@pytest.mark.parametrize(
+  ("length", "block"), [(400, 100), (512, 128), (64, 64), (17, 17), (397, 397)]
+)
+def test_blocks_divide_the_positions(length, block):
+  assert attention._block_of(length) == block
