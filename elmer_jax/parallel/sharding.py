@@ -94,6 +94,16 @@ def global_batch(mesh: Mesh, rows: dict[str, np.ndarray]) -> dict[str, jax.Array
   }
 
 
+def from_everywhere(tree: dict, shardings: dict) -> dict:
+  """Places arrays that every process has whole; each device gets its part."""
+
+  def place(array, sharding: NamedSharding) -> jax.Array:
+    array = np.asarray(array)
+    return jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
+
+  return jax.tree.map(place, tree, shardings)
+
+
 def check_batch(mesh: Mesh, batch_size: int, accumulation: int) -> None:
   """Raises `UserError` unless the data axes divide each micro-batch."""
   parts = mesh.shape["data"] * mesh.shape["fsdp"]

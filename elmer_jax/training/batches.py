@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The batches of a run on this process, and those that every evaluation uses."""
 
-import jax
 import ml_collections
 import numpy as np
 
@@ -15,25 +14,31 @@ def open_batches(
   workdir: str,
   vocabulary: Vocabulary,
   split: str,
+  share: tuple[int, int] = (0, 1),
   single_pass: bool = False,
 ) -> loader.Batches:
-  """Returns this process's rows of the batches of a split; see `loader`."""
+  """Returns part `share[0]` of `share[1]` of the batches of a split; see `loader`."""
   return loader.open_batches(
     config,
     workdir,
     vocabulary,
     split,
     single_pass=single_pass,
-    process_index=jax.process_index(),
-    process_count=jax.process_count(),
+    process_index=share[0],
+    process_count=share[1],
   )
 
 
 def fixed_batches(
-  config: ml_collections.ConfigDict, workdir: str, vocabulary: Vocabulary
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  vocabulary: Vocabulary,
+  share: tuple[int, int] = (0, 1),
 ) -> list[dict[str, np.ndarray]]:
   """Returns `train.eval_batches` validation batches, the same ones for every run."""
-  batches = open_batches(config, workdir, vocabulary, "validation", single_pass=True)
+  batches = open_batches(
+    config, workdir, vocabulary, "validation", share, single_pass=True
+  )
   return [batches[step] for step in range(min(config.train.eval_batches, len(batches)))]
 
 

@@ -13,7 +13,7 @@ from absl import logging
 from elmer_jax import configuration, objectives
 from elmer_jax.data.vocabulary import Vocabulary
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.parallel import sharding
+from elmer_jax.parallel import processes, sharding
 from elmer_jax.parallel.mesh import make_mesh
 from elmer_jax.training import batches, checkpoint
 from elmer_jax.training.metrics import Metrics, Progress
@@ -36,8 +36,9 @@ def train(
   # Mesh and data.
   mesh = make_mesh(config)
   sharding.check_batch(mesh, config.data.batch_size, config.train.accumulation)
-  data = batches.open_batches(config, workdir, vocabulary, "train")
-  held_out = batches.fixed_batches(config, workdir, vocabulary)
+  share = processes.share_of_batch(mesh)
+  data = batches.open_batches(config, workdir, vocabulary, "train", share)
+  held_out = batches.fixed_batches(config, workdir, vocabulary, share)
 
   # Model and step.
   model_config = configuration.model_config(config, vocabulary.size)
@@ -49,11 +50,11 @@ def train(
   # State: restored, or fresh.
   folder = checkpoint.folder_of(workdir)
   manager = checkpoint.open_manager(folder, keep=config.checkpoint.keep)
-  if jax.process_index() == 0:
+  if processes.is_first():
     vocabulary.save(folder / "vocabulary")
   state, spent = _start(config, model_config, program, manager)
   first = int(state.step)
-  metrics = Metrics(workdir, first, active=jax.process_index() == 0)
+  metrics = Metrics(workdir, first, active=processes.is_first())
   clock = time.monotonic() - spent
 
   def save(state: State) -> None:
@@ -167,7 +168,8 @@ def _start(
   state = program.init(config.seed)
   if config.init_from:
     params = checkpoint.start_from(config.init_from, model_config, state.params)
-    state = state._replace(params=jax.device_put(params, program.shardings.params))
+    placed = sharding.from_everywhere(params, program.shardings.params)
+    state = state._replace(params=placed)
   count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
   logging.info("%s parameters on %d devices", f"{count:,}", jax.device_count())
   return state, 0.0

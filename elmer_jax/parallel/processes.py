@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Several processes as one run: how they meet, what each reads, who goes first."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import ml_collections
+import numpy as np
+from absl import logging
+from jax._src import distributed  # for its store of keys, which has no public name
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from elmer_jax.errors import UserError
+from elmer_jax.parallel import sharding
+
+MEETING_SECONDS = 300  # that processes wait for each other at the start
+_DAY_MILLISECONDS = 24 * 3600 * 1000  # that they wait for process 0 to prepare data
+
+Result = TypeVar("Result")
+
+
+def start(how: str) -> None:
+  """Joins this process to the others of its run; before JAX computes anything.
+
+  Args:
+    how: "" for a process alone; "auto" where JAX can ask the machine (TPU pods, Slurm,
+      MPI); else "HOST:PORT,COUNT,INDEX": where process 0 listens, how many processes
+      there are, and which one this is.
+
+  Raises:
+    UserError: `how` is none of these, or a process didn't come in time.
+  """
+  if not how:
+    return
+  options = {} if how == "auto" else _explicit(how)
+  try:
+    jax.distributed.initialize(**options, initialization_timeout=MEETING_SECONDS)
+  except (RuntimeError, ValueError) as error:
+    raise UserError(
+      f"--distributed={how}: the processes didn't meet within {MEETING_SECONDS} s "
+      f"({_first_line(error)})"
+    ) from None
+  if jax.process_index() > 0:
+    logging.set_verbosity(logging.ERROR)  # one of them speaks for all
+
+
+def _explicit(how: str) -> dict:
+  match = re.fullmatch(r"([^,]+:\d+),(\d+),(\d+)", how)
+  if not match or int(match[3]) >= int(match[2]):
+    raise UserError(
+      f"--distributed={how} is neither auto nor HOST:PORT,COUNT,INDEX with INDEX from "
+      "0 to COUNT - 1"
+    )
+  return {
+    "coordinator_address": match[1],
+    "num_processes": int(match[2]),
+    "process_id": int(match[3]),
+  }
+
+
+def is_first() -> bool:
+  """Tells whether this process speaks and writes for all."""
+  return jax.process_index() == 0
+
+
+def check_agreement(config: ml_collections.ConfigDict) -> None:
+  """Raises `UserError` on every process unless all have the same configuration."""
+  if jax.process_count() == 1:
+    return
+  digest = hashlib.sha256(
+    json.dumps(config.to_dict(), sort_keys=True).encode()
+  ).digest()
+  every = multihost_utils.process_allgather(np.frombuffer(digest, np.uint8))
+  differing = np.flatnonzero((every != every[0]).any(-1))
+  if differing.size:
+    others = ", ".join(map(str, differing))
+    raise UserError(
+      f"process {others} has another configuration than process 0: start all with the "
+      "same flags"
+    )
+
+
+def first_alone(name: str, work: Callable[[], Result]) -> Result:
+  """Lets process 0 do `work` before the others do, who then find it done.
+
+  Where it fails there, it fails everywhere, with the same words.
+
+  Args:
+    name: of the work, once in a run.
+    work: what writes files that all need.
+  """
+  if jax.process_count() == 1:
+    return work()
+  client = distributed.global_state.client
+  if is_first():
+    try:
+      result = work()
+    except UserError as error:
+      client.key_value_set(name, f"error {error}")
+      raise
+    client.key_value_set(name, "done")
+    return result
+  try:
+    said = client.blocking_key_value_get(name, _DAY_MILLISECONDS)
+  except RuntimeError as error:
+    raise UserError(f"process 0 is gone: {_first_line(error)}") from None
+  if said.startswith("error "):
+    raise UserError(said.removeprefix("error "))
+  return work()
+
+
+def share_of_batch(mesh: Mesh) -> tuple[int, int]:
+  """Returns (index, count): of `count` equal parts of a batch this process reads one.
+
+  Processes whose devices hold the same rows (a tensor axis across them) read the same.
+
+  Raises:
+    UserError: the rows of its devices aren't next to each other.
+  """
+  parts = mesh.shape["data"] * mesh.shape["fsdp"]
+  places = sharding.of_axes(mesh, ("batch",)).devices_indices_map((parts,))
+  mine = sorted(
+    {
+      place[0].start or 0
+      for device, place in places.items()
+      if device.process_index == jax.process_index()
+    }
+  )
+  first, count = mine[0], len(mine)
+  if first % count or mine != list(range(first, first + count)):
+    raise UserError(
+      f"mesh {dict(mesh.shape)}: process {jax.process_index()} would read parts {mine} "
+      f"of {parts} of a batch, which aren't neighbours: choose other sizes"
+    )
+  return first // count, parts // count
+
+
+def _first_line(error: BaseException) -> str:
+  return " ".join(str(error).split())[:300]

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+#
+# bash launch/local.sh COUNT COMMAND [FLAGS...]
+#
+# One run in COUNT processes on this machine, for example
+#   bash launch/local.sh 2 train --config=configs/quickstart.py --workdir=W
+# On a machine with GPUs each process gets its share of them, in order; without, each
+# has DEVICES (default 1) devices made of the CPU. When one process fails the others
+# are ended, and its status is that of this script. Process 0 speaks.
+set -euo pipefail
+devices="${DEVICES:-1}"
+if (($# < 2)) || [[ ! $1 =~ ^[1-9][0-9]*$ ]]; then
+  echo "usage: bash launch/local.sh COUNT COMMAND [FLAGS...]" >&2
+  exit 2
+fi
+count="$1" command="$2"
+shift 2
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+python="$(bash "$root/launch/install.sh")"
+port="$("$python" -c 'import socket
+with socket.socket() as s:
+  s.bind(("localhost", 0))
+  print(s.getsockname()[1])')"
+
+gpus=0
+if command -v nvidia-smi >/dev/null; then
+  gpus="$(nvidia-smi --list-gpus | wc -l)"
+fi
+if ((gpus % count)); then
+  echo "error: $gpus GPUs can't be shared by $count processes" >&2
+  exit 2
+fi
+
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+for ((index = 0; index < count; index++)); do
+  if ((gpus)); then
+    share=$((gpus / count))
+    visible="$(seq -s, $((index * share)) $((index * share + share - 1)))"
+    export CUDA_VISIBLE_DEVICES="$visible"
+  else
+    export JAX_PLATFORMS=cpu
+    export XLA_FLAGS="${XLA_FLAGS:-} --xla_force_host_platform_device_count=$devices"
+  fi
+  PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" "$python" -m "elmer_jax.$command" "$@" \
+    "--distributed=localhost:$port,$count,$index" &
+done
+for ((index = 0; index < count; index++)); do
+  wait -n
+done

@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Several processes are one run: the same losses, and the same words when it fails."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_text
+
+from elmer_jax.errors import UserError
+from elmer_jax.parallel import processes
+
+ROOT = Path(__file__).parent.parent
+SMALL = """
+import sys
+sys.path[:0] = [{root!r}, {tests!r}]
+import tiny
+
+def get_config():
+  config = tiny.configure(data__task="texts", data__files={files!r}, data__batch_size=8)
+  config.train.update({{"steps": 5, "log_every": 1, "eval_every": 5}})
+  config.checkpoint.every = 5
+  return config
+"""
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+  """A configuration file whose text lies beside it."""
+  text = tmp_path / "text.txt"
+  text.write_text("\n\n".join(tiny_text.documents(60)))
+  path = tmp_path / "small.py"
+  names = {"root": str(ROOT), "tests": str(ROOT / "tests"), "files": str(text)}
+  path.write_text(SMALL.format(**names))
+  return path
+
+
+def start(config: Path, workdir: Path, devices: int, *flags: str) -> subprocess.Popen:
+  return subprocess.Popen(
+    [sys.executable, "-m", "elmer_jax.train", f"--config={config}"]
+    + [f"--workdir={workdir}", *flags],
+    env=os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"},
+    cwd=ROOT,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def together(config: Path, workdir: Path, *flags: tuple[str, ...]) -> list[str]:
+  """Runs a process with two devices for each of `flags`; returns what they said."""
+  with socket.socket() as free:
+    free.bind(("localhost", 0))
+    port = free.getsockname()[1]
+  count = len(flags)
+  runs = [
+    start(config, workdir, 2, *own, f"--distributed=localhost:{port},{count},{index}")
+    for index, own in enumerate(flags)
+  ]
+  said = [run.communicate(timeout=240)[1] for run in runs]
+  return [f"{run.returncode} {text}" for run, text in zip(runs, said, strict=True)]
+
+
+def losses(workdir: Path) -> np.ndarray:
+  lines = map(json.loads, (workdir / "metrics.jsonl").open())
+  return np.array([line["loss"] for line in lines])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "mesh", [(), ("--config.mesh.fsdp=2",), ("--config.mesh.tensor=4",)]
+)
+def test_two_processes_make_the_losses_of_one(config, tmp_path, mesh):
+  alone = start(config, tmp_path / "alone", 4, *mesh)
+  assert alone.wait(240) == 0, alone.stderr.read()
+  said = together(config, tmp_path / "two", mesh, mesh)
+  assert [text[0] for text in said] == ["0", "0"], said
+  assert "step 5/5" in said[0] and "step 5/5" not in said[1]
+  ours = losses(tmp_path / "two")
+  assert len(ours) == 7
+  np.testing.assert_allclose(ours, losses(tmp_path / "alone"), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_processes_that_disagree_all_say_so(config, tmp_path):
+  said = together(config, tmp_path / "run", (), ("--config.seed=1",))
+  for text in said:
+    assert text.startswith("2 "), said
+    assert "process 1 has another configuration than process 0" in text
+
+
+@pytest.mark.slow
+def test_what_fails_in_the_first_process_fails_in_all(config, tmp_path):
+  missing = ("--config.data.files=nowhere.txt",)
+  for text in together(config, tmp_path / "run", missing, missing):
+    assert text.startswith("2 ") and "nowhere.txt: this file is missing" in text
+
+
+@pytest.mark.parametrize("how", ["localhost", "localhost:1,2,2", "a:1,2", "a:b,1,0"])
+def test_what_distributed_means_is_told(how):
+  with pytest.raises(UserError, match="neither auto nor HOST:PORT,COUNT,INDEX"):
+    processes.start(how)
+
+
+def test_a_process_alone_reads_the_whole_batch():
+  import jax
+  import tiny
+
+  from elmer_jax.parallel.mesh import make_mesh
+
+  mesh = make_mesh(tiny.configure(mesh__fsdp=2, mesh__tensor=2), jax.devices())
+  assert processes.share_of_batch(mesh) == (0, 1)
