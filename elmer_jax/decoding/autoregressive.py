@@ -50,8 +50,12 @@ def _greedy(writer: Writer, rows: int, length: int, search: Search) -> Sequences
     allowed_BxV = constrain(
       jax.nn.log_softmax(logits_BxV), ids_BxT, count, length, search
     )
-    next_B = jnp.where(done_B, PAD_ID, jnp.argmax(allowed_BxV, -1))
-    best_B = jnp.where(done_B, 0.0, allowed_BxV.max(-1))
+    best_B = allowed_BxV.max(-1)
+    # The arg-max, as two reductions: XLA's own is slow on a CPU.
+    ids_1xV = jnp.arange(allowed_BxV.shape[1])[None]
+    next_B = jnp.where(allowed_BxV == best_B[:, None], ids_1xV, ids_1xV.size).min(-1)
+    next_B = jnp.where(done_B, PAD_ID, next_B)
+    best_B = jnp.where(done_B, 0.0, best_B)
     return (
       count + 1,
       ids_BxT.at[:, count + 1].set(next_B.astype(jnp.int32)),
