@@ -42,7 +42,7 @@ def main() -> None:
     known = ", ".join(objectives.NAMES)
     raise UserError(f"--objective is one of {known}; not {_OBJECTIVE.value!r}")
   output = Path(_OUTPUT.value)
-  if output.exists() and any(output.iterdir()):
+  if output.exists() and not (output.is_dir() and not any(output.iterdir())):
     raise UserError(f"--output={output} exists already: name a new folder")
 
   loaded = checkpoint.load(_INPUT.value)
@@ -52,6 +52,10 @@ def main() -> None:
     metadata = metadata | {"objective": {"name": _OBJECTIVE.value}}
   if metadata["objective"]["name"] == "soft_exit" and not loaded.config.soft_exit:
     raise UserError(f"{_INPUT.value} has no soft-exit projection (concat_head.weight)")
+  try:
+    output.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f"--output={output} can't be made: {error.strerror}") from None
   if _TO.value == "hf":
     hf_folder.write(str(output), loaded.config, loaded.params, metadata, vocabulary)
   else:

@@ -211,6 +211,13 @@ def test_damaged_files_are_named(folder):
     hf_folder.read(str(folder))
 
 
+def test_bad_generation_settings_are_named(folder):
+  path = folder / "generation_config.json"
+  path.write_text(json.dumps({"num_beams": "many"}))
+  with pytest.raises(UserError, match="bad generation settings"):
+    hf_folder.read(str(folder))
+
+
 def test_a_vocabulary_that_does_not_fit_is_named(folder, tmp_path):
   other = tiny_text.Vocabulary.train(tiny_text.documents(50), 300, tmp_path / "other")
   other.save(folder)
@@ -223,6 +230,11 @@ def test_commands_end_in_one_line(folder, tmp_path):
   assert missing.returncode != 0 and "--output is missing" in missing.stderr
   there = convert(f"--input={folder}", f"--output={folder}", "--to=hf")
   assert there.returncode != 0 and "exists already" in there.stderr
+  (tmp_path / "file").touch()
+  for path, said in (("file", "exists already"), ("file/new", "can't be made")):
+    bad = convert(f"--input={folder}", f"--output={tmp_path / path}", "--to=hf")
+    assert bad.returncode == 2 and said in bad.stderr
+    assert "Traceback" not in bad.stderr
   rewrite(folder, lambda tensors: tensors.pop(NORM))
   cut = convert(f"--input={folder}", f"--output={tmp_path / 'new'}", "--to=elmer_jax")
   assert cut.returncode != 0 and NORM in cut.stderr and "Traceback" not in cut.stderr

@@ -273,7 +273,10 @@ def _search(folder: pathlib.Path, generation: Mapping) -> dict[str, Any]:
       *(folder, search["early_stopping"]),
     )
     search["early_stopping"] = False
-  return dataclasses.asdict(Search(**search))
+  try:
+    return dataclasses.asdict(Search(**search))
+  except (TypeError, UserError) as error:
+    raise UserError(f"{folder}: bad generation settings ({error})") from None
 
 
 def _descriptions(config: ModelConfig, metadata: Mapping) -> dict[str, dict]:
