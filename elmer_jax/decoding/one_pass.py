@@ -10,14 +10,14 @@ import functools
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from elmer_jax.decoding import head
+from elmer_jax.decoding.screen import Screen
 from elmer_jax.errors import UserError
 from elmer_jax.model import elmer
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.model.decoder import pass_on
-from elmer_jax.objectives import objective, soft_exit
+from elmer_jax.objectives import soft_exit
 from elmer_jax.special_ids import EOS_ID, PAD_ID
 
 EXITS = ("none", "soft")
@@ -40,44 +40,43 @@ def decode(
   length: int,
   exit: str,
   all_layers: bool = False,
+  screen: Screen | None = None,
 ) -> Decoded:
   """Predicts `length` positions for each source in one pass.
 
   Args:
     config: the model's sizes.
-    params: its parameters.
+    params: its parameters; fastest as `elmer.for_decoding` gives them.
     source_ids_BxS: int32 ids with BOS and EOS, padded with PAD.
     length: target positions T.
     exit: "none" (plain layers) or "soft" (each layer hands its guess upward).
     all_layers: whether to tell each layer's predictions too; the head then runs L
       times, as it does for soft exit anyway.
+    screen: of the token table, for the guesses below the last layer.
   """
+  if elmer.is_stacked(params):
+    params = elmer.for_decoding(config, params)
   model = elmer.bind(config, params)
   encoded_BxSxD, mask_BxS = model.encode(source_ids_BxS)
   shape = (source_ids_BxS.shape[0], length)
-  unknown_BxT = jnp.full(shape, PAD_ID, jnp.int32)
-
-  def read(index, hidden_BxTxD, carry):
-    del carry
-    if exit == "none":
-      output = objective.read_off_ramp(model, hidden_BxTxD, unknown_BxT)
-    else:
-      output = soft_exit.read_off_ramp(model, index, hidden_BxTxD, unknown_BxT)
-      hidden_BxTxD = soft_exit.project(model, hidden_BxTxD, output.prediction)
-    return hidden_BxTxD, output.log_probability, output.prediction
 
   each_layer = exit == "soft" or all_layers
-  hidden_BxTxD, best_BxT, by_layer_LxBxT = model.decode(
-    model.blank_target(*shape),
-    encoded_BxSxD,
-    mask_BxS,
-    after_layer=read if each_layer else pass_on,
-    carry=jnp.zeros(shape, jnp.float32),
+
+  def read(index, hidden_BxTxD, said):
+    if index == config.decoder_layers - 1:
+      said = head.read(model, hidden_BxTxD)
+      return hidden_BxTxD, said, said.ids if each_layer else None
+    if not each_layer:
+      return hidden_BxTxD, said, None
+    ids_BxT = head.predict(model, hidden_BxTxD, exit != "soft", screen)
+    if exit == "soft":
+      hidden_BxTxD = soft_exit.project(model, hidden_BxTxD, ids_BxT)
+    return hidden_BxTxD, said, ids_BxT
+
+  _, said, by_layer_LxBxT = model.decode(
+    model.blank_target(*shape), encoded_BxSxD, mask_BxS, after_layer=read
   )
-  if each_layer:
-    return Decoded(by_layer_LxBxT[-1], best_BxT, by_layer_LxBxT)
-  output = objective.read_off_ramp(model, hidden_BxTxD, unknown_BxT)
-  return Decoded(output.prediction, output.log_probability, None)
+  return Decoded(said.ids, said.log_probability, by_layer_LxBxT)
 
 
 def check_exit(exit: str, objective_name: str) -> None:
