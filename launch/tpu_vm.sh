@@ -15,7 +15,7 @@ ZONE="${ZONE:-us-central2-b}"      # gcloud's own settings name the project
 TYPE="${TYPE:-v4-8}"               # accelerator type
 IMAGE="${IMAGE:-tpu-ubuntu2204-base}"
 QUEUED="${QUEUED:-}"               # not empty: ask for it as a queued resource
-CREATE_FLAGS="${CREATE_FLAGS---spot}" # more flags, by spaces
+CREATE_FLAGS="${CREATE_FLAGS---spot}"
 # Run on every worker first; here also mount the file system of the workdir.
 SETUP="${SETUP:-sudo apt-get -qq update && sudo apt-get -qq install -y python3.11-venv}"
 ATTEMPTS="${ATTEMPTS:-100}"
@@ -37,7 +37,7 @@ fi
 read -ra more <<<"$CREATE_FLAGS"
 printf -v flags ' %q' "${@:2}" --distributed=auto
 
-say() { echo "tpu_vm.sh: $*" >&2; }
+say() { echo "$*" >&2; }
 run() { if [[ -n $dry_run ]]; then echo "${*@Q}"; else "$@"; fi; }
 tpus() { run gcloud compute tpus "$1" "$2" "${@:3}" "--zone=$ZONE"; }
 on_all() { tpus tpu-vm ssh "$TPU" --worker=all "--command=$1"; }
