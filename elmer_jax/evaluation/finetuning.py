@@ -3,9 +3,11 @@
 """What a fine-tuned model's texts are worth, beside texts that need no model.
 
 Everything is scored by `seqio.Evaluator` with the metric functions of the task: the
-model (named after its exit, `soft_exit` or `none`, or `autoregressive`), the same with
-adjacent repeats kept (`_repeats_kept`; only of one-pass models), the same with every
-source replaced by another example's (`_shuffled_source`), and the baselines.
+model (named after its exit, `soft_exit`, `hard_exit` or `none`, or `autoregressive`),
+the same with adjacent repeats kept (`_repeats_kept`; only of one-pass models), the same
+with every source replaced by another example's (`_shuffled_source`), and the baselines.
+Of a model with hard exit, the same with every token running through all layers
+(`_without_exits`) too.
 """
 
 import contextlib
@@ -60,6 +62,9 @@ def evaluate_finetuning(
     if model.objective != "autoregressive":
       results = [api.without_repeats(model, result) for result in every_token]
     systems = _model_systems(model, every_token, results)
+    if model.objective == "hard_exit":
+      all_layers = api.generate(model, sources, exit="none")
+      systems["hard_exit_without_exits"] = [result.token_ids for result in all_layers]
     for name, writer in writers.items():
       systems[name] = model.vocabulary.encode_batch(list(map(writer, sources)))
     scores = {name: evaluator.scores(rows) for name, rows in systems.items()}
@@ -72,6 +77,7 @@ def evaluate_finetuning(
     "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params)),
     "distinct_outputs": scores[main]["distinct_outputs"],
     "removed_repeats": sum(r.removed_repeats for r in results) / max(tokens, 1),
+    "mean_exit_layer": mean_exit_layer(model, every_token),
     "systems": scores,
     "samples": _samples(model, evaluator.pairs, results),
   }
@@ -80,6 +86,17 @@ def evaluate_finetuning(
     for (source, reference), result in zip(evaluator.pairs, results, strict=True)
   ]
   return found, predictions
+
+
+def mean_exit_layer(model: api.Model, results: Sequence[api.Result]) -> float | None:
+  """Returns the decoder layers that a token runs through, over all tokens before EOS.
+
+  Only hard exit spares any. None where there is no token.
+  """
+  if model.objective != "hard_exit":
+    return float(model.config.decoder_layers)
+  layers_N = np.concatenate([result.exit_layers for result in results])
+  return float(layers_N.mean() + 1) if layers_N.size else None
 
 
 def _generate(model: api.Model, sources: Sequence[str]) -> list[api.Result]:
@@ -94,8 +111,8 @@ def _model_systems(
   model: api.Model, every_token: Sequence[api.Result], results: Sequence[api.Result]
 ) -> dict[str, Rows]:
   """Returns the ids of the model's texts and of their variants, by name."""
-  names = {"soft_exit": "soft_exit", "autoregressive": "autoregressive"}
-  name = names.get(model.objective, "none")
+  own = ("soft_exit", "hard_exit", "autoregressive")
+  name = model.objective if model.objective in own else "none"
   ids = [result.token_ids for result in results]
   systems = {name: ids}
   if results is not every_token:
