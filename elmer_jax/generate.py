@@ -22,6 +22,7 @@ from elmer_jax.command import run_flags
 from elmer_jax.decoding.incremental import Search
 from elmer_jax.errors import UserError
 from elmer_jax.files import replacing
+from elmer_jax.streaming import Progress
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir or checkpoint.")
 _INPUT = flags.DEFINE_string("input", "-", "Text file, a source a line; - is stdin.")
@@ -29,7 +30,15 @@ _OUTPUT = flags.DEFINE_string("output", "-", "Where the texts go; - is stdout.")
 _FORMAT = flags.DEFINE_enum(
   "format", "text", ["text", "jsonl"], "jsonl adds ids, exit layers, confidences."
 )
-_EXIT = flags.DEFINE_string("exit", None, "soft or none; default: as it was trained.")
+_EXIT = flags.DEFINE_string(
+  "exit", None, "soft, hard or none; default: as it was trained."
+)
+_THRESHOLD = flags.DEFINE_float(
+  "threshold",
+  None,
+  "Of hard exit: a token leaves at the first layer whose distribution has an entropy "
+  "below it, in nats; default: the checkpoint's.",
+)
 _LENGTH = flags.DEFINE_integer(
   "target_length", None, "Positions to decode; default: as it was trained.", 1
 )
@@ -51,14 +60,18 @@ def main() -> None:
       model,
       _lines(source),
       exit=_EXIT.value,
+      threshold=_THRESHOLD.value,
       target_length=_LENGTH.value,
       batch_size=_BATCH.value,
       remove_repeats=False if _KEEP.value else None,
       search=_search(model),
     )
+    progress = Progress(source)
     with _writer(_OUTPUT.value) as output:
       for result in results:
         output.write(_line(model, result) + "\n")
+        progress.add(len(result.token_ids))
+    progress.end()
 
 
 def _search(model: api.Model) -> Search | None:

@@ -47,15 +47,15 @@ def predict(
   model: Elmer,
   hidden_BxTxD: jax.Array,
   choose_with_bias: bool = True,
-  screen_of_table: Screen | None = None,
+  guess_by: Screen | None = None,
 ) -> jax.Array:
   """Returns the ids of `read` alone; with a screen, in less time."""
-  if screen_of_table is None:
+  if guess_by is None:
     return read(model, hidden_BxTxD, choose_with_bias).ids
   head = model.head(choose_with_bias)
 
   def look(states_NxD):
-    ids_N, is_certain = screen.predict(states_NxD, head, screen_of_table)
+    ids_N, is_certain = screen.predict(states_NxD, head, guess_by)
     return jax.lax.cond(is_certain, lambda: ids_N, lambda: _read(states_NxD, head).ids)
 
   return _in_groups(look, model.decoder.off_ramp(hidden_BxTxD))
@@ -82,10 +82,10 @@ def _read(states_NxD: jax.Array, head: Head) -> Said:
   # The arg-max, as two reductions: XLA's own is slow on a CPU.
   best_N = _reduce(jnp.max, scores_VxN)
   ids_Vx1 = jnp.arange(len(scores_VxN))[:, None]
-  winners_VxN = jnp.where(scores_VxN == best_N, ids_Vx1, len(scores_VxN))
+  winners_VxN = jnp.where(scores_VxN == best_N[None], ids_Vx1, len(scores_VxN))
   ids_N = _reduce(jnp.min, winners_VxN)
   # The best score is the highest logit, or near it: either keeps the sums in range.
-  weights_VxN = jnp.exp(logits_VxN - best_N)
+  weights_VxN = jnp.exp(logits_VxN - best_N[None])
   sum_N = _reduce(jnp.sum, weights_VxN)
   log_sum_N = jnp.log(sum_N) + best_N
   mean_N = _reduce(jnp.sum, weights_VxN * logits_VxN) / sum_N

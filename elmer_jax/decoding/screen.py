@@ -78,7 +78,7 @@ def predict(
   scores_GxRxN = scores_VxN.reshape(-1, rows, tokens)
   best_GxN = (scores_GxRxN + bias_V.reshape(-1, rows, 1)).max(1)
   norm_G, error_G = (each.reshape(-1, rows).max(1) for each in screen[1:])
-  doubt_GxN = error_G[:, None] * near_N + norm_G[:, None] * far_N
+  doubt_GxN = error_G[:, None] * near_N[None] + norm_G[:, None] * far_N[None]
   floor_N = (best_GxN - doubt_GxN).max(0)  # the winner has at least this
   reach_NxG = (best_GxN + doubt_GxN).T
   groups = min(_GROUPS, reach_NxG.shape[1])
@@ -87,7 +87,9 @@ def predict(
 
   # The same once more for the rows of those groups.
   picked_NxJxR = scores_GxRxN[group_NxJ, :, jnp.arange(tokens)[:, None]]
-  ids_NxC = (group_NxJ[..., None] * rows + jnp.arange(rows)).reshape(tokens, -1)
+  ids_NxC = (group_NxJ[..., None] * rows + jnp.arange(rows)[None, None]).reshape(
+    tokens, -1
+  )
   doubt_NxC = (
     near_N[:, None] * screen.error_V[ids_NxC] + far_N[:, None] * screen.norm_V[ids_NxC]
   )
@@ -105,7 +107,7 @@ def predict(
     preferred_element_type=jnp.float32,
   )
   exact_NxF += bias_V[ids_NxF]
-  exact_NxF = jnp.where(jnp.arange(few) < count_N[:, None], exact_NxF, -jnp.inf)
+  exact_NxF = jnp.where(jnp.arange(few)[None] < count_N[:, None], exact_NxF, -jnp.inf)
   is_best_NxF = exact_NxF == exact_NxF.max(1, keepdims=True)
   best_N = jnp.where(is_best_NxF, ids_NxF, size).min(1)
   return best_N.astype(jnp.int32), has_room_N.all()

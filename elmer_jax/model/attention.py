@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 MASKED = -1e30  # the score of what is not seen: finite, so that nothing becomes NaN
 _SCORES = 2**21  # that exist at one time: 8 MB in float32
+_FEWEST = 16  # queries at a time
 
 
 def dot_product(
@@ -79,9 +80,13 @@ def _in_blocks(
 
 
 def _block_of(length: int, scores: int) -> int:
-  """Returns how many queries of so many `scores` each go together; divides `length`."""
-  most = max(_SCORES // scores, 1)
-  return max(size for size in range(1, min(most, length) + 1) if length % size == 0)
+  """Returns how many queries of so many `scores` each go together: it divides `length`.
+
+  All of them, if only very small blocks would divide it.
+  """
+  most = min(max(_SCORES // scores, _FEWEST), length)
+  fitting = [size for size in range(_FEWEST, most + 1) if length % size == 0]
+  return max(fitting, default=length)
 
 
 def recall(
