@@ -242,4 +242,4 @@ def test_a_task_without_targets_of_its_own_is_refused(run):
   model = api.load(str(run))
   config = configure(data__task="pydocs_pretrain")
   with pytest.raises(UserError, match="not one task of source and target"):
-    finetuning.evaluate_finetuning(config, str(run), model, "test")
+    finetuning.evaluate_finetuning(config, str(run), model, "test", {})

@@ -34,9 +34,20 @@ Rows = Sequence[np.ndarray]  # token ids int32 [n] of every example
 
 
 def evaluate_finetuning(
-  config: ml_collections.ConfigDict, workdir: str, model: api.Model, split: str
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  model: api.Model,
+  split: str,
+  settings: Mapping[str, object],
 ) -> tuple[dict, list[dict]]:
   """Decodes and scores all examples of a split.
+
+  Args:
+    config: of the run.
+    workdir: its folder.
+    model: its newest checkpoint.
+    split: of the task.
+    settings: keyword arguments of `api.generate`.
 
   Returns:
     The content of `evaluation/SPLIT.json`: scores by system, the shares of distinct
@@ -55,7 +66,7 @@ def evaluate_finetuning(
     evaluator = _Evaluator(task, model, split)
     writers = _baselines(recipe, split)
     sources = [source for source, _ in evaluator.pairs]
-    every_token = _generate(model, sources)
+    every_token = _generate(model, sources, settings)
     results = every_token
     if model.objective != "autoregressive":
       results = [api.without_repeats(model, result) for result in every_token]
@@ -82,9 +93,11 @@ def evaluate_finetuning(
   return found, predictions
 
 
-def _generate(model: api.Model, sources: Sequence[str]) -> list[api.Result]:
+def _generate(
+  model: api.Model, sources: Sequence[str], settings: Mapping[str, object]
+) -> list[api.Result]:
   start = time.monotonic()
-  results = api.generate(model, sources, remove_repeats=False)
+  results = api.generate(model, sources, remove_repeats=False, **settings)
   seconds = time.monotonic() - start
   logging.info("%d texts written in %.1f s", len(results), seconds)
   return results

@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""How many floating-point operations the model's own arithmetic takes.
+
+Matrix products alone, a multiplication with its addition as two, for one example of S
+source and T target positions, padding included:
+
+  encoder    Lₑ · (8·S·D² + 4·S²·D + 4·S·D·Fₑ)
+  memory     L · 4·S·D²                      keys and values of the cross-attention
+  decoder    L · (12·T·D² + 4·T²·D + 4·T·S·D + 4·T·D·F)
+  head       heads · 2·T·D·V                 heads: L for soft exit, else 1
+  soft exit  (L - 1) · 4·T·D²                the projection W [h ; E(guess)]
+
+A self-attention is four projections (8·T·D²), scores (2·T²·D) and the mixture of values
+(2·T²·D); a feed-forward 4·T·D·F. The decoder's 12·T·D² are those four projections and
+the cross-attention's queries and output. Causal attention counts as if it saw all; V is
+the true size of the vocabulary. Autoregressive training reads T + 1 positions, since it
+writes BOS as well.
+
+Training is three times the forward pass: the backward pass has two products for each of
+its products. What is computed a second time (remat, the chunked head) is not counted.
+These are the conventions of PaLM's appendix B (arXiv 2204.02311), with which model
+FLOPs utilisation is compared elsewhere.
+"""
+
+from typing import NamedTuple
+
+from elmer_jax.model.config import ModelConfig
+
+
+class Flops(NamedTuple):
+  """Floating-point operations of one example's forward pass, by part."""
+
+  encoder: int
+  memory: int
+  decoder: int
+  head: int
+  soft_exit: int
+
+  @property
+  def forward(self) -> int:
+    return sum(self)
+
+  @property
+  def training(self) -> int:
+    """Of the forward and the backward pass."""
+    return 3 * self.forward
+
+
+def of_example(
+  config: ModelConfig, objective: str, source_length: int, target_length: int
+) -> Flops:
+  """Counts the operations for one example; the formula stands at the top of this file.
+
+  Args:
+    config: the model.
+    objective: its name, one of `objectives.NAMES`.
+    source_length: S.
+    target_length: T, without the BOS that autoregressive training puts in front.
+  """
+  source, target = source_length, target_length
+  if objective == "autoregressive":
+    target += 1
+  width, depth = config.d_model, config.decoder_layers
+  is_soft = objective == "soft_exit"
+  encoder_layer = (
+    8 * source * width**2
+    + 4 * source**2 * width
+    + 4 * source * width * config.encoder_feed_forward
+  )
+  decoder_layer = (
+    12 * target * width**2
+    + 4 * target**2 * width
+    + 4 * target * source * width
+    + 4 * target * width * config.decoder_feed_forward
+  )
+  head = 2 * target * width * config.vocabulary_size
+  return Flops(
+    encoder=config.encoder_layers * encoder_layer,
+    memory=depth * 4 * source * width**2,
+    decoder=depth * decoder_layer,
+    head=depth * head if is_soft else head,
+    soft_exit=(depth - 1) * 4 * target * width**2 if is_soft else 0,
+  )

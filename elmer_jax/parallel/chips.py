@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""What known accelerators can do at best, by their makers' figures.
+
+TPUs: Google Cloud's pages "TPU v4", "v5e", "v5p" and "v6e" (docs.cloud.google.com/tpu);
+the links of v4 from Jouppi et al., 2023 (arXiv 2304.01433). GPUs: NVIDIA's data sheets;
+matrix products without sparsity, where newer sheets print twice as much, with it.
+"""
+
+from typing import NamedTuple
+
+
+class Chip(NamedTuple):
+  """The limits of one chip, which is one device of JAX."""
+
+  name: str
+  peak_flops: float  # dense bfloat16 operations a second
+  memory: int  # bytes
+  memory_bandwidth: float  # bytes a second
+  # Bytes a second out of the chip, one direction, over all of its links together: ICI,
+  # NVLink, or PCIe where there is no other.
+  link_bandwidth: float
+
+
+_GIB, _GB = 2**30, 10**9
+
+V4 = Chip("TPU v4", 275e12, 32 * _GIB, 1200e9, 300e9)
+V5E = Chip("TPU v5e", 197e12, 16 * _GIB, 819e9, 200e9)
+V5P = Chip("TPU v5p", 459e12, 95 * _GIB, 2765e9, 600e9)
+V6E = Chip("TPU v6e", 918e12, 32 * _GIB, 1638e9, 400e9)
+A100_40 = Chip("NVIDIA A100 40GB", 312e12, 40 * _GB, 1555e9, 300e9)
+A100_80 = Chip("NVIDIA A100 80GB", 312e12, 80 * _GB, 2039e9, 300e9)
+H100_PCIE = Chip("NVIDIA H100 PCIe", 756e12, 80 * _GB, 2000e9, 300e9)
+H100 = Chip("NVIDIA H100", 989e12, 80 * _GB, 3350e9, 450e9)
+H200 = Chip("NVIDIA H200", 989e12, 141 * _GB, 4800e9, 450e9)
+L4 = Chip("NVIDIA L4", 121e12, 24 * _GB, 300e9, 32e9)
+
+# Beginnings of what JAX calls a device, the longer before the shorter.
+_KINDS = (
+  ("TPU v4 lite", None),  # an inference chip
+  ("TPU v4", V4),
+  ("TPU v5 lite", V5E),
+  ("TPU v5e", V5E),
+  ("TPU v5", V5P),
+  ("TPU v6", V6E),
+  ("NVIDIA A100-SXM4-80GB", A100_80),
+  ("NVIDIA A100 80GB", A100_80),
+  ("NVIDIA A100", A100_40),
+  ("NVIDIA H100 PCIe", H100_PCIE),
+  ("NVIDIA H100 80GB HBM3", H100),
+  ("NVIDIA H200", H200),
+  ("NVIDIA L40", None),
+  ("NVIDIA L4", L4),
+)
+
+
+def of_kind(device_kind: str) -> Chip | None:
+  """Returns the chip that JAX calls `device_kind`; None if it is not known here."""
+  for beginning, chip in _KINDS:
+    if device_kind.startswith(beginning):
+      return chip
+  return None
