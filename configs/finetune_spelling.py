@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trains a small but deep ELMER to correct spelling: twelve decoder layers, to exit from.
+"""Trains a small but deep ELMER to correct spelling, with twelve decoder layers.
 
-    python -m elmer_jax.train --config=configs/finetune_spelling.py --workdir=W
+python -m elmer_jax.train --config=configs/finetune_spelling.py --workdir=W
 """
 
 from elmer_jax import configuration

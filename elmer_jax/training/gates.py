@@ -12,7 +12,7 @@ with the confidence asked for.
 import functools
 import itertools
 import statistics
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -22,6 +22,7 @@ import optax
 
 from elmer_jax.decoding import gated
 from elmer_jax.decoding.gated import Gate
+from elmer_jax.errors import UserError
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.special_ids import EOS_ID
 
@@ -58,8 +59,8 @@ def fit(
   """
   seen = []
   for ids_BxS in sources:
-    states_LxBxTxD, ids_LxBxT = gated.observe(config, params, ids_BxS, length=length)
-    seen.append((states_LxBxTxD[:-1], labels(ids_LxBxT)))
+    found = gated.observe(config, params, ids_BxS, length=length)
+    seen.append((found.states_LxBxTxD[:-1], labels(found.ids_LxBxT)))
   layers = config.decoder_layers - 1
   gate = Gate(jnp.zeros((layers, config.d_model, 2)), jnp.zeros((layers, 2)))
   schedule = optax.cosine_decay_schedule(_LEARNING_RATE, _EPOCHS * len(seen))
@@ -89,11 +90,12 @@ def _error(gate: Gate, states_LxBxTxD: jax.Array, wanted: Labels) -> jax.Array:
   return in_text + behind_LxBxT.mean()
 
 
-class Observed(NamedTuple):
+class Outcomes(NamedTuple):
   """Held-out texts: what the gate says of them and how good each layer's text is."""
 
   settled_NxL: np.ndarray  # float32, behind every layer but the last
-  quality_NxL: np.ndarray  # float32, of the text of every layer, in the user's measure
+  quality_NxL: np.ndarray  # of the text of every layer, in the user's measure
+  full_N: np.ndarray  # of the text of all layers and all positions
 
 
 def watch(
@@ -102,31 +104,36 @@ def watch(
   gate: Gate,
   sources: Iterable[np.ndarray],
   length: int,
-  quality: Callable[[int, np.ndarray], float],
-) -> Observed:
+  quality: Callable[[int, np.ndarray], Sequence[float]],
+  trim: int = 0,
+) -> Outcomes:
   """Runs held-out texts through all layers.
 
   Args:
-    quality: of text n, all ids [T] of one layer.
+    quality: rates texts [K, T] from the number of the source and their ids; the last
+      one is that of all layers and positions.
+    trim: as in `gated.decode`.
   """
+  observe = functools.partial(gated.observe, config, params, length=length)
 
-  def rows() -> Iterator[tuple[np.ndarray, list[float]]]:
+  def rows() -> Iterator[tuple[np.ndarray, Sequence[float]]]:
     count = itertools.count()
     for ids_BxS in sources:
-      states, ids_LxBxT = gated.observe(config, params, ids_BxS, length=length)
-      settled_LxB = np.asarray(_settled(gate, states))
+      found = observe(ids_BxS, gate=gate, trim=trim)
+      full = observe(ids_BxS) if trim else found
+      settled_LxB = np.asarray(_settled(gate, found))
+      ids_KxBxT = np.concatenate([found.ids_LxBxT, full.ids_LxBxT[-1:]])
       for row in range(len(ids_BxS)):
-        number = next(count)
-        texts = np.asarray(ids_LxBxT[:, row])
-        yield settled_LxB[:, row], [quality(number, ids_T) for ids_T in texts]
+        yield settled_LxB[:, row], quality(next(count), ids_KxBxT[:, row])
 
   settled, qualities = zip(*rows(), strict=True)
-  return Observed(np.array(settled), np.array(qualities, np.float32))
+  qualities_NxK = np.array(qualities)
+  return Outcomes(np.array(settled), qualities_NxK[:, :-1], qualities_NxK[:, -1])
 
 
-@functools.partial(jax.jit)
-def _settled(gate: Gate, states_LxBxTxD: jax.Array) -> jax.Array:
-  return gated.verdicts(gate, states_LxBxTxD).settled_B
+@jax.jit
+def _settled(gate: Gate, observed: gated.Observed) -> jax.Array:
+  return gated.verdicts(gate, observed).settled_B
 
 
 class Row(NamedTuple):
@@ -145,21 +152,23 @@ def stop(settled_NxL: np.ndarray, threshold: float) -> np.ndarray:
   return np.where(opens_NxL.any(1), opens_NxL.argmax(1), last)
 
 
-def static_rows(observed: Observed, confidence: float) -> list[Row]:
+def static_rows(outcomes: Outcomes, confidence: float) -> list[Row]:
   """Returns a row for every static depth, from one layer to all."""
-  count, layers = observed.quality_NxL.shape
+  count, layers = outcomes.quality_NxL.shape
   return [
-    _row(observed, float("nan"), np.full(count, layer), confidence)
+    _row(outcomes, float("nan"), np.full(count, layer), confidence)
     for layer in range(layers)
   ]
 
 
-def gate_rows(observed: Observed, confidence: float) -> list[Row]:
+def gate_rows(outcomes: Outcomes, confidence: float) -> list[Row]:
   """Returns rows for thresholds over the whole range, the cheapest first."""
   steps = np.linspace(0, 1, _THRESHOLDS)
-  thresholds = np.unique(np.append(np.quantile(observed.settled_NxL, steps), (0.0, 1.0)))
+  thresholds = np.unique(
+    np.append(np.quantile(outcomes.settled_NxL, steps), (0.0, 1.0))
+  )
   return [
-    _row(observed, float(t), stop(observed.settled_NxL, t), confidence)
+    _row(outcomes, float(t), stop(outcomes.settled_NxL, t), confidence)
     for t in thresholds
   ]
 
@@ -167,17 +176,22 @@ def gate_rows(observed: Observed, confidence: float) -> list[Row]:
 def choose(rows: Iterable[Row], loss: float) -> Row:
   """Returns the cheapest row whose bound keeps to the stated loss.
 
-  Full depth always does: its loss is 0, without a doubt.
+  Where no positions are dropped, full depth always does.
+
+  Raises:
+    UserError: no row does.
   """
-  return min((row for row in rows if row.bound <= loss), key=lambda row: row.layers)
+  keeping = [row for row in rows if row.bound <= loss]
+  if not keeping:
+    raise UserError(f"no threshold loses {loss:g} at most: state more, or don't trim")
+  return min(keeping, key=lambda row: row.layers)
 
 
 def _row(
-  observed: Observed, threshold: float, layers_N: np.ndarray, confidence: float
+  outcomes: Outcomes, threshold: float, layers_N: np.ndarray, confidence: float
 ) -> Row:
-  quality_NxL = observed.quality_NxL.astype(np.float64)
-  there_N = np.take_along_axis(quality_NxL, layers_N[:, None], 1)[:, 0]
-  lost_N = quality_NxL[:, -1] - there_N
+  there_N = np.take_along_axis(outcomes.quality_NxL, layers_N[:, None], 1)[:, 0]
+  lost_N = outcomes.full_N - there_N
   # The mean of many texts is normally distributed, nearly.
   error = lost_N.std(ddof=1) / len(lost_N) ** 0.5 if len(lost_N) > 1 else 0.0
   z = statistics.NormalDist().inv_cdf(confidence)
