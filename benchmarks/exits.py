@@ -74,7 +74,10 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
     name: {key: round(value, 3) for key, value in row.items()}
     for name, row in rows.items()
   }
-  stated = model.gate.stated | {"threshold": model.gate.threshold}
+  stated = model.gate.stated | {
+    "threshold": model.gate.threshold,
+    "trim": model.gate.trim,
+  }
   print(json.dumps({"jax": jax.__version__, "gate": stated, "rows": rounded}))
 
 
@@ -99,7 +102,7 @@ def _depth(layers: int) -> str:
 def _ways(model: api.Model) -> dict[str, Way]:
   """Returns the rows of the table, by name."""
   config, params, length = model.config, model.params, model.target_length
-  gate, threshold, _ = model.gate
+  gate, threshold, _, _ = model.gate
 
   def static(layers: int) -> Way:
     sizes, cut = depth.cut(config, params, layers)

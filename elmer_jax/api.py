@@ -11,16 +11,17 @@ import numpy as np
 from absl import logging
 
 from elmer_jax import configuration
+from elmer_jax.data import mask_text
 from elmer_jax.data.vocabulary import Vocabulary
-from elmer_jax.decoding import autoregressive, off_ramps, one_pass
+from elmer_jax.decoding import autoregressive, gated, off_ramps, one_pass
 from elmer_jax.decoding.incremental import Search
 from elmer_jax.decoding.off_ramps import Predictions
 from elmer_jax.errors import UserError
+from elmer_jax.model import depth
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.special_ids import BOS_ID, EOS_ID, PAD_ID
-from elmer_jax.training import checkpoint
+from elmer_jax.training import checkpoint, gate_file
 
-MASK_TEXT = "<mask>"
 _SHORTEST_ROW = 64  # tokens; sources are padded to this, or a power of two beyond
 
 
@@ -36,6 +37,19 @@ class Model:
   target_length: int  # positions that are decoded unless told otherwise
   search: Search = Search()  # how an autoregressive model writes
   exit_threshold: float = 0.0  # of hard exit unless told otherwise, nats
+  gate: gate_file.Calibrated | None = (
+    None  # for gated exit, where the checkpoint has one
+  )
+
+  def at_depth(self, layers: int) -> "Model":
+    """Returns the model of the lowest decoder layers: static depth, without a gate.
+
+    Raises:
+      UserError: there are fewer layers, or lower ones are not meant to be read.
+    """
+    gated.check(self.objective, self.config)
+    config, params = depth.cut(self.config, self.params, layers)
+    return dataclasses.replace(self, config=config, params=params, gate=None)
 
   def off_ramp_logits(
     self,
@@ -118,12 +132,12 @@ class Result:
   text: str
   token_ids: np.ndarray  # [n] int32, up to EOS, EOS not included
   # [n] int32, 0-based: with hard exit the layer at which a token left, otherwise the
-  # one from which on its prediction stayed the same
+  # one from which on its prediction stayed the same; gated: where the text stopped
   exit_layers: np.ndarray
   confidence: np.ndarray  # [n] float32, probability where it left or at the last layer
   by_layer: (
     np.ndarray
-  )  # [L, n] int32, every layer's predictions; autoregressive: [1, n]
+  )  # [L, n] int32, every layer's predictions; autoregressive and gated: [1, n]
   removed_repeats: int  # tokens that were left out: see `without_repeats`
 
 
@@ -151,6 +165,7 @@ def load(path: str) -> Model:
     loaded.metadata["target_length"],
     Search(**loaded.metadata.get("generation", {})),
     objective["exit_threshold"],
+    loaded.gate,
   )
 
 
@@ -171,9 +186,11 @@ def generate(
     model: from `load`.
     texts: the sources. For a pre-trained model `<mask>` in them stands for the mask
       token. A blank source gives an empty text.
-    exit: "soft", "hard" or "none"; by default what the checkpoint was trained for.
+    exit: "soft", "hard" or "none"; by default what the checkpoint was trained for. Or
+      "gated", with a checkpoint that has a gate (`calibrate`).
     threshold: of hard exit: a token leaves at the first layer whose distribution has an
-      entropy below it, in nats; by default the checkpoint's.
+      entropy below it, in nats. Of gated exit: a text stops at the first layer where
+      this share of it is settled, by the gate. By default the checkpoint's.
     target_length: positions to decode; EOS ends a text earlier.
     batch_size: texts at a time; the last ones are filled up to a power of two, so that
       few programs are compiled.
@@ -213,11 +230,14 @@ def stream(
 ) -> Iterator[Result]:
   """Yields what `generate` returns, a batch of `texts` in memory at a time."""
   exit = exit or one_pass.default_exit(model.objective)
-  one_pass.check_exit(exit, model.objective)
-  if threshold is None:
-    threshold = model.exit_threshold
+  if exit == "gated":
+    threshold = gate_file.threshold_of(model.gate, threshold)
   else:
-    one_pass.check_threshold(threshold, exit, model.config.vocabulary_size)
+    one_pass.check_exit(exit, model.objective)
+    if threshold is None:
+      threshold = model.exit_threshold
+    else:
+      one_pass.check_threshold(threshold, exit, model.config.vocabulary_size)
   length = target_length or model.target_length
   _check_length(model, length)
   is_autoregressive = model.objective == "autoregressive"
@@ -294,7 +314,7 @@ class _Sources:
   def _encode(self, text: str) -> np.ndarray:
     # Only pre-training has masks; in pairs "<mask>" is text like any other.
     if self._model.objective == "lplm":
-      return encode_with_masks(self._model.vocabulary, text)
+      return mask_text.encode(self._model.vocabulary, text)
     return self._model.vocabulary.encode(text)
 
   def say_cut(self) -> None:
@@ -306,33 +326,11 @@ class _Sources:
       )
 
 
-def encode_with_masks(vocabulary: Vocabulary, text: str) -> np.ndarray:
-  """Returns ids [n] int32, with the mask's id where the text says `<mask>`."""
-  pieces = [vocabulary.encode(piece) for piece in text.split(MASK_TEXT)]
-  mask = np.array([vocabulary.mask_id], np.int32)
-  joined = [part for piece in pieces for part in (mask, piece)][1:]
-  return np.concatenate(joined).astype(np.int32)
-
-
-def text_with_masks(vocabulary: Vocabulary, ids: np.ndarray) -> str:
-  """Returns the text of ids [n], with `<mask>` where the mask's id stands."""
-  runs = np.split(ids, np.flatnonzero(ids == vocabulary.mask_id))
-  return MASK_TEXT.join(vocabulary.decode(run) for run in runs)
-
-
 def _decode(
   model: Model, rows_BxS: np.ndarray, exit: str, threshold: float, length: int
 ) -> Iterator[Result]:
   """Yields a result for each row, with every token before EOS."""
-  decoded = one_pass.decode(
-    model.config,
-    model.params,
-    rows_BxS,
-    length=length,
-    exit=exit,
-    threshold=threshold,
-    all_layers=True,
-  )
+  decoded = _run(model, rows_BxS, exit, threshold, length)
   ids_BxT, by_layer_LxBxT = np.asarray(decoded.ids), np.asarray(decoded.by_layer)
   confidence_BxT = np.exp(np.asarray(decoded.log_probability))
   if decoded.exit_layers is None:
@@ -345,6 +343,21 @@ def _decode(
     by_layer_LxT = by_layer_LxBxT[:, row]
     every = Result("", ids_T, exit_layers_T, confidence_BxT[row], by_layer_LxT, 0)
     yield _first_tokens(model, every, one_pass.text_length(ids_T))
+
+
+def _run(
+  model: Model, rows_BxS: np.ndarray, exit: str, threshold: float, length: int
+) -> one_pass.Decoded:
+  sizes, params = model.config, model.params
+  if exit != "gated":
+    settings = {"length": length, "exit": exit, "threshold": threshold}
+    return one_pass.decode(sizes, params, rows_BxS, **settings, all_layers=True)
+  gate, _, trim, _ = model.gate
+  found = gated.decode(
+    sizes, params, gate, threshold, rows_BxS, length=length, trim=trim
+  )
+  layers_BxT = np.broadcast_to(np.asarray(found.layers)[:, None] - 1, found.ids.shape)
+  return one_pass.Decoded(found.ids, found.log_probability, found.ids[None], layers_BxT)
 
 
 def _write(

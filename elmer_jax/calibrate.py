@@ -32,6 +32,12 @@ _MEASURE = flags.DEFINE_enum(
 _CONFIDENCE = flags.DEFINE_float(
   "confidence", 0.95, "That the loss is not exceeded; 0.5 takes the mean as it is."
 )
+_TRIM = flags.DEFINE_integer(
+  "trim",
+  0,
+  "Behind so many layers the positions behind the text are dropped; 0: none are.",
+  0,
+)
 _TEXTS = flags.DEFINE_integer("texts", 1000, "Texts of each split, at most.", 2)
 
 _BATCH = 16
@@ -45,6 +51,8 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
 
   if not 0.5 <= _CONFIDENCE.value < 1:
     raise UserError(f"--confidence lies in [0.5, 1); it is {_CONFIDENCE.value}")
+  if _TRIM.value >= config.model.decoder_layers:
+    raise UserError(f"--trim={_TRIM.value} must be below model.decoder_layers")
   checkpoint.use_its_vocabulary(config)
   workdirs.claim(config, workdir)
   compilation.cache_programs()
@@ -65,6 +73,7 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
     (batch["source_ids"] for batch in held_out),
     length,
     exit_quality.make(_MEASURE.value, model.vocabulary, targets),
+    _TRIM.value,
   )
   for depth, row in enumerate(gates.static_rows(outcomes, _CONFIDENCE.value), 1):
     logging.info(
@@ -82,14 +91,16 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
     "mean_layers": round(row.layers, 3),
   }
   folder, step = checkpoint.find(workdir)
-  gate_file.write(folder / str(step), gate_file.Calibrated(gate, row.threshold, stated))
+  gate_file.write(
+    folder / str(step), gate_file.Calibrated(gate, row.threshold, _TRIM.value, stated)
+  )
   logging.info(
     "gate of update %d: fitted in %.1f s, calibrated in %.1f s; threshold %.4f: "
     "%.2f of %d layers, loses %.2f, at most %.2f",
     *(step, fitted - start, time.monotonic() - fitted, row.threshold),
     *(row.layers, model.config.decoder_layers, row.loss, row.bound),
   )
-  print(json.dumps({"threshold": row.threshold, **stated}))
+  print(json.dumps({"threshold": row.threshold, "trim": _TRIM.value, **stated}))
 
 
 def _batches(

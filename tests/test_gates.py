@@ -65,7 +65,7 @@ def test_a_fitted_gate_tells_settled_texts_from_others():
   found = gated.observe(CONFIG, params, sources[8], length=12)
   verdict = gated.verdicts(gate, found)
   settled_LxBxT, behind_BxT = gates.labels(found.ids_LxBxT)
-  text_BxT = ~np.asarray(behind_BxT)
+  settled_LxBxT, text_BxT = np.asarray(settled_LxBxT), ~np.asarray(behind_BxT)
   true_LxB = (settled_LxBxT * text_BxT).sum(-1) / text_BxT.sum(-1)
   a, b = np.asarray(true_LxB).ravel(), np.asarray(verdict.settled_B).ravel()
   assert np.corrcoef(a, b)[0, 1] > 0.5
@@ -77,9 +77,9 @@ def test_a_gate_is_stored_with_its_checkpoint(tmp_path):
   gate = gated.Gate(np.random.default_rng(0).normal(size=shape), np.ones((3, 2)))
   gate = jax.tree.map(lambda a: jax.numpy.asarray(a, np.float32), gate)
   assert gate_file.read(folder, CONFIG) is None
-  gate_file.write(folder, Calibrated(gate, 0.75, {"measure": "rougeL"}))
+  gate_file.write(folder, Calibrated(gate, 0.75, 2, {"measure": "rougeL"}))
   found = gate_file.read(folder, CONFIG)
-  assert (found.threshold, found.stated) == (0.75, {"measure": "rougeL"})
+  assert found[1:] == (0.75, 2, {"measure": "rougeL"})
   for a, b in zip(found.gate, gate, strict=True):
     np.testing.assert_array_equal(a, b)
   other = tiny.model_config(model__decoder_layers=3, model__norm="pre")

@@ -142,10 +142,12 @@ def decode(
     state = run(config.decoder_layers, state, seen_BxT)
     unknown_BxT = jnp.full((rows, size), PAD_ID, jnp.int32)
     output = objective.read_off_ramp(model, state.hidden_BxTxD, unknown_BxT)
+    ids_BxT, best_BxT = output.prediction, output.log_probability
+    if trim:
+      ids_BxT = jnp.where(seen_BxT, ids_BxT, PAD_ID)
     rest = ((0, 0), (0, length - size))
-    ids_BxT = jnp.pad(output.prediction, rest, constant_values=PAD_ID)
-    log_probability_BxT = jnp.pad(output.log_probability, rest)
-    return Gated(ids_BxT, log_probability_BxT, state.layers_B, state.ran)
+    ids_BxT = jnp.pad(ids_BxT, rest, constant_values=PAD_ID)
+    return Gated(ids_BxT, jnp.pad(best_BxT, rest), state.layers_B, state.ran)
 
   state = _start(model, rows, length)
   if not trim:

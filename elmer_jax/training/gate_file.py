@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from elmer_jax.decoding import gated
 from elmer_jax.decoding.gated import Gate
 from elmer_jax.errors import UserError
 from elmer_jax.model.config import ModelConfig
@@ -25,13 +26,14 @@ class Calibrated(NamedTuple):
 
   gate: Gate
   threshold: float
+  trim: int  # behind so many layers positions are dropped: see `gated.decode`
   stated: dict[str, Any]  # JSON: measure, loss, confidence, texts, layers, …
 
 
 def write(folder: epath.Path, calibrated: Calibrated) -> None:
   """Writes the gate into a checkpoint's folder, in place of an older one."""
-  gate, threshold, stated = calibrated
-  text = json.dumps({"threshold": threshold, **stated})
+  gate, threshold, trim, stated = calibrated
+  text = json.dumps({"threshold": threshold, "trim": trim, **stated})
   file = io.BytesIO()
   np.savez(file, text=np.array(text), **{k: np.asarray(v) for k, v in _named(gate)})
   temporary = folder / f".{_NAME}"
@@ -52,13 +54,30 @@ def read(folder: epath.Path, config: ModelConfig) -> Calibrated | None:
     with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
       stated = json.loads(str(arrays["text"]))
       gate = Gate(*(jnp.asarray(arrays[name]) for name in Gate._fields))
-      threshold = float(stated.pop("threshold"))
+      threshold, trim = float(stated.pop("threshold")), int(stated.pop("trim"))
   except (OSError, ValueError, KeyError, EOFError) as error:
     raise UserError(f"{path} can't be read: delete it and calibrate again") from error
   shape = (config.decoder_layers - 1, config.d_model, 2)
   if gate.weights_LxDx2.shape != shape:
     raise UserError(f"{path} belongs to another model: delete it and calibrate again")
-  return Calibrated(gate, threshold, stated)
+  return Calibrated(gate, threshold, trim, stated)
+
+
+def threshold_of(calibrated: Calibrated | None, threshold: float | None) -> float:
+  """Returns the threshold to decode with; by default the one that was calibrated.
+
+  Raises:
+    UserError: the checkpoint has no gate, or the threshold is no share.
+  """
+  if calibrated is None:
+    raise UserError(
+      "--exit=gated: this checkpoint has no gate; python -m elmer_jax.calibrate makes "
+      "one"
+    )
+  if threshold is None:
+    return calibrated.threshold
+  gated.check_threshold(threshold)
+  return threshold
 
 
 def _named(gate: Gate):
