@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+import tiny_run
 
 from elmer_jax.decoding import gated, one_pass
 from elmer_jax.decoding.gated import Gate
@@ -21,7 +22,7 @@ SOURCES = tiny.batch(rows=6)["source_ids"]
 
 @pytest.fixture(scope="module")
 def params() -> dict:
-  return jax.tree.map(lambda leaf: 5 * leaf, elmer.initialise(CONFIG, 0))
+  return tiny_run.listening(elmer.initialise(CONFIG, 0))
 
 
 @pytest.fixture(scope="module")

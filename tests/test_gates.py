@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 import tiny
+import tiny_run
 from etils import epath
 
 from elmer_jax.decoding import gated
@@ -59,7 +60,7 @@ def test_labels_end_with_the_last_layers_text():
 
 
 def test_a_fitted_gate_tells_settled_texts_from_others():
-  params = jax.tree.map(lambda leaf: 5 * leaf, elmer.initialise(CONFIG, 0))
+  params = tiny_run.listening(elmer.initialise(CONFIG, 0))
   sources = [tiny.batch(rows=16, seed=n)["source_ids"] for n in range(9)]
   gate = gates.fit(CONFIG, params, sources[:8], 12)
   found = gated.observe(CONFIG, params, sources[8], length=12)
