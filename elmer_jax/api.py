@@ -3,6 +3,7 @@
 """The public API: open a checkpoint, turn texts into texts, ask every layer."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -22,7 +23,7 @@ from elmer_jax.model.config import ModelConfig
 from elmer_jax.special_ids import BOS_ID, EOS_ID, PAD_ID
 from elmer_jax.training import checkpoint, gate_file
 
-_SHORTEST_ROW = 64  # tokens; sources are padded to this, or a power of two beyond
+_ROW_STEP = 64  # tokens; sources are padded to a multiple of this
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,19 +38,18 @@ class Model:
   target_length: int  # positions that are decoded unless told otherwise
   search: Search = Search()  # how an autoregressive model writes
   exit_threshold: float = 0.0  # of hard exit unless told otherwise, nats
-  gate: gate_file.Calibrated | None = (
-    None  # for gated exit, where the checkpoint has one
-  )
+  gate: gate_file.Calibrated | None = None  # for gated exit
 
   def at_depth(self, layers: int) -> "Model":
-    """Returns the model of the lowest decoder layers: static depth, without a gate.
-
-    Raises:
-      UserError: there are fewer layers, or lower ones are not meant to be read.
-    """
+    """Returns the model of the lowest decoder layers alone: static depth."""
     gated.check(self.objective, self.config)
     config, params = depth.cut(self.config, self.params, layers)
     return dataclasses.replace(self, config=config, params=params, gate=None)
+
+  @functools.cached_property
+  def prepared(self) -> one_pass.Prepared:
+    """The parameters as one-pass decoding reads them, made when first asked for."""
+    return one_pass.prepare(self.config, self.params)
 
   def off_ramp_logits(
     self,
@@ -300,7 +300,7 @@ class _Sources:
     encoded = [self._encode(text) for text in texts]
     self._cut += sum(len(ids) > room for ids in encoded)
     longest = min(max(map(len, encoded)), room) + 2
-    bucket = max(1 << (longest - 1).bit_length(), _SHORTEST_ROW)
+    bucket = -(-longest // _ROW_STEP) * _ROW_STEP
     length = min(bucket, self._model.source_length)
     rows = np.full((count, length), PAD_ID, np.int32)
     rows[:, 0] = BOS_ID
@@ -348,13 +348,20 @@ def _decode(
 def _run(
   model: Model, rows_BxS: np.ndarray, exit: str, threshold: float, length: int
 ) -> one_pass.Decoded:
-  sizes, params = model.config, model.params
+  sizes = model.config
   if exit != "gated":
-    settings = {"length": length, "exit": exit, "threshold": threshold}
-    return one_pass.decode(sizes, params, rows_BxS, **settings, all_layers=True)
+    return one_pass.decode(
+      sizes,
+      **model.prepared._asdict(),
+      source_ids_BxS=rows_BxS,
+      length=length,
+      exit=exit,
+      threshold=threshold,
+      all_layers=True,
+    )
   gate, _, trim, _ = model.gate
   found = gated.decode(
-    sizes, params, gate, threshold, rows_BxS, length=length, trim=trim
+    sizes, model.params, gate, threshold, rows_BxS, length=length, trim=trim
   )
   layers_BxT = np.broadcast_to(np.asarray(found.layers)[:, None] - 1, found.ids.shape)
   return one_pass.Decoded(found.ids, found.log_probability, found.ids[None], layers_BxT)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from elmer_jax.decoding import head
 from elmer_jax.errors import UserError
 from elmer_jax.model import elmer
 from elmer_jax.model.config import ModelConfig
@@ -140,9 +141,8 @@ def decode(
     seen_BxT = jnp.arange(size)[None] < room_B[:, None] if trim else None
     state = state._replace(hidden_BxTxD=state.hidden_BxTxD[:, :size])
     state = run(config.decoder_layers, state, seen_BxT)
-    unknown_BxT = jnp.full((rows, size), PAD_ID, jnp.int32)
-    output = objective.read_off_ramp(model, state.hidden_BxTxD, unknown_BxT)
-    ids_BxT, best_BxT = output.prediction, output.log_probability
+    said = head.read(model, state.hidden_BxTxD)
+    ids_BxT, best_BxT = said.ids, said.log_probability
     if trim:
       ids_BxT = jnp.where(seen_BxT, ids_BxT, PAD_ID)
     rest = ((0, 0), (0, length - size))
