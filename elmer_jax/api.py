@@ -360,9 +360,8 @@ def _run(
       all_layers=True,
     )
   gate, _, trim, _ = model.gate
-  found = gated.decode(
-    sizes, model.params, gate, threshold, rows_BxS, length=length, trim=trim
-  )
+  settings = {"length": length, "trim": trim}
+  found = gated.decode(sizes, model.params, gate, threshold, rows_BxS, **settings)
   layers_BxT = np.broadcast_to(np.asarray(found.layers)[:, None] - 1, found.ids.shape)
   return one_pass.Decoded(found.ids, found.log_probability, found.ids[None], layers_BxT)
 
