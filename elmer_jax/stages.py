@@ -58,6 +58,7 @@ def evaluate(
   split: str | None = None,
   settings: Mapping[str, object] | None = None,
   variant: str = "",
+  oracle_length: bool = False,
 ) -> dict:
   """Measures the newest checkpoint of a run, if that was not done yet.
 
@@ -68,6 +69,7 @@ def evaluate(
       validation split; a fine-tuning on its test split, of own pairs on validation.
     settings: keyword arguments of `api.generate`, by default none.
     variant: distinguishes the files of other settings: evaluation/SPLIT-VARIANT.json.
+    oracle_length: whether a row of texts with their references' lengths is wanted too.
 
   Returns:
     The content of WORKDIR/evaluation/pretrain.json or SPLIT.json.
@@ -82,12 +84,18 @@ def evaluate(
   result = result_path(config, workdir, split, variant)
   if result.exists():
     found = json.loads(result.read_text())
-    if found["checkpoint_step"] == step:
+    has_all = found.get("oracle_length", False) or not oracle_length
+    if found["checkpoint_step"] == step and has_all:
       logging.info("%s is evaluated already: update %d", workdir, step)
       return found
   start = time.monotonic()
   compilation.cache_programs()
   model = api.load(workdir)
+  if oracle_length and model.objective in ("lplm", "autoregressive"):
+    raise UserError(
+      "--oracle_length is for fine-tuned models that write all tokens at once; "
+      f"{workdir} was trained with objective {model.objective}"
+    )
   if config.objective.name == "lplm":
     from elmer_jax.evaluation.pretraining import evaluate_pretraining
 
@@ -96,7 +104,7 @@ def evaluate(
     from elmer_jax.evaluation.finetuning import evaluate_finetuning
 
     found, predictions = evaluate_finetuning(
-      config, workdir, model, split, settings or {}
+      config, workdir, model, split, settings or {}, oracle_length
     )
     lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in predictions]
     write_whole(predictions_path(result), "".join(lines))
