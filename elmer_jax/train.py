@@ -22,7 +22,7 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   from elmer_jax import compilation, configuration, objectives
   from elmer_jax.parallel import processes
   from elmer_jax.prepare import prepare
-  from elmer_jax.training import checkpoint, loop, workdirs
+  from elmer_jax.training import checkpoint, loop, memory, workdirs
   from elmer_jax.training.metrics import record_seconds
   from elmer_jax.training.optimizer import make_optimizer
 
@@ -39,7 +39,8 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
     return
   compilation.cache_programs()
   vocabulary = processes.first_alone("prepare", lambda: prepare(config, workdir))
-  seconds = loop.train(config, workdir, vocabulary)
+  with memory.explained(config):
+    seconds = loop.train(config, workdir, vocabulary)
   if processes.is_first():
     record_seconds(workdir, "train", seconds)
 
