@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""The stages of a run as functions: each does what is missing, and nothing twice.
+
+`prepare.prepare` is the one before these.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import ml_collections
+from absl import logging
+
+from elmer_jax import api, compilation, configuration, objectives
+from elmer_jax.data import public_files
+from elmer_jax.errors import UserError
+from elmer_jax.files import write_whole
+from elmer_jax.parallel import processes
+from elmer_jax.prepare import prepare
+from elmer_jax.training import checkpoint, loop, memory, workdirs
+from elmer_jax.training.metrics import record_seconds
+from elmer_jax.training.optimizer import make_optimizer
+
+
+def train(
+  config: ml_collections.ConfigDict, workdir: str, distributed: str = ""
+) -> None:
+  """Trains to `train.steps`, from where an earlier start was interrupted.
+
+  Args:
+    config: of the run.
+    workdir: its folder.
+    distributed: of several processes, as `parallel.processes.start` takes it.
+  """
+  # What can be refused is refused before anything is prepared.
+  configuration.check(config)
+  objectives.get(config)
+  make_optimizer(config)
+  checkpoint.use_its_vocabulary(config)
+  processes.start(distributed)
+  processes.check_agreement(config)
+  processes.first_alone("claim", lambda: workdirs.claim(config, workdir))
+  if checkpoint.is_finished(workdir, config.train.steps):
+    logging.info("%s is trained already: %d updates", workdir, config.train.steps)
+    return
+  compilation.cache_programs()
+  vocabulary = processes.first_alone("prepare", lambda: prepare(config, workdir))
+  with memory.explained(config):
+    seconds = loop.train(config, workdir, vocabulary)
+  if processes.is_first():
+    record_seconds(workdir, "train", seconds)
+
+
+def evaluate(
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  split: str | None = None,
+  settings: Mapping[str, object] | None = None,
+  variant: str = "",
+) -> dict:
+  """Measures the newest checkpoint of a run, if that was not done yet.
+
+  Args:
+    config: of the run.
+    workdir: its folder.
+    split: what is measured: "test" or "validation". A pre-training is measured on its
+      validation split; a fine-tuning on its test split, of own pairs on validation.
+    settings: keyword arguments of `api.generate`, by default none.
+    variant: distinguishes the files of other settings: evaluation/SPLIT-VARIANT.json.
+
+  Returns:
+    The content of WORKDIR/evaluation/pretrain.json or SPLIT.json.
+
+  Raises:
+    UserError: there is no checkpoint, or no such split.
+  """
+  checkpoint.use_its_vocabulary(config)
+  workdirs.claim(config, workdir)
+  _, step = checkpoint.find(workdir)
+  split = _split(config, split)
+  result = result_path(config, workdir, split, variant)
+  if result.exists():
+    found = json.loads(result.read_text())
+    if found["checkpoint_step"] == step:
+      logging.info("%s is evaluated already: update %d", workdir, step)
+      return found
+  start = time.monotonic()
+  compilation.cache_programs()
+  model = api.load(workdir)
+  if config.objective.name == "lplm":
+    from elmer_jax.evaluation.pretraining import evaluate_pretraining
+
+    found = evaluate_pretraining(config, workdir, model)
+  else:
+    from elmer_jax.evaluation.finetuning import evaluate_finetuning
+
+    found, predictions = evaluate_finetuning(
+      config, workdir, model, split, settings or {}
+    )
+    lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in predictions]
+    write_whole(predictions_path(result), "".join(lines))
+  found = {"checkpoint_step": step, **found}
+  write_whole(result, json.dumps(found, indent=1))
+  stage = "-".join(filter(None, ("evaluate", variant)))
+  record_seconds(workdir, stage, time.monotonic() - start)
+  return found
+
+
+def result_path(
+  config: ml_collections.ConfigDict, workdir: str, split: str, variant: str = ""
+) -> Path:
+  """Returns where `evaluate` leaves what it found."""
+  name = "pretrain" if config.objective.name == "lplm" else split
+  name = "-".join(filter(None, (name, variant)))
+  return Path(workdir) / "evaluation" / f"{name}.json"
+
+
+def predictions_path(result: Path) -> Path:
+  """Returns where the outputs stand that the scores in `result` are of."""
+  prefix = result.stem.replace("test", "", 1).strip("-")
+  prefix = f"{prefix}_" if prefix else ""
+  return result.with_name(f"{prefix}predictions.jsonl")
+
+
+def _split(config: ml_collections.ConfigDict, split: str | None) -> str:
+  """Returns the split to measure; own pairs have no test split."""
+  if config.objective.name == "lplm":
+    if split == "test":
+      raise UserError(
+        "--split=test: a pre-training is measured on its validation split"
+      )
+    return "validation"
+  own = public_files.has_own_files(config)
+  return split or ("validation" if own else "test")
