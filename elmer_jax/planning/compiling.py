@@ -72,9 +72,18 @@ def abstract_batch(
 
 
 def compile_step(
-  program: Program, config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh
+  program: Program,
+  config: ml_collections.ConfigDict,
+  mesh: jax.sharding.Mesh,
+  options: dict | None = None,
 ) -> Compiled:
   """Compiles the training step for the platform of the mesh's devices.
+
+  Args:
+    program: what `build` returned.
+    config: of the run.
+    mesh: the one that the program was built for.
+    options: the compiler's.
 
   Raises:
     DoesNotFit: with a line that says by how much, and what would help.
@@ -87,7 +96,7 @@ def compile_step(
     )
     lowered = traced.lower(lowering_platforms=(platform,))
     try:
-      step = lowered.compile()
+      step = lowered.compile(options)
     except jax.errors.JaxRuntimeError as error:
       if memory.is_exhausted(error):
         raise DoesNotFit(str(memory.does_not_fit(error, config, mesh))) from None
