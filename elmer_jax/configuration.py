@@ -70,11 +70,17 @@ def _model() -> ml_collections.ConfigDict:
 
 def _objective() -> ml_collections.ConfigDict:
   objective = ml_collections.ConfigDict()
-  objective.name = "lplm"  # "lplm", "soft_exit", "last_layer", "autoregressive"
+  # "lplm", "soft_exit", "hard_exit", "last_layer", "autoregressive"
+  objective.name = "lplm"
   # Soft exit only: how often the gold token stands in for the prediction, and whether
   # to do so in the published form, which leaks it.
   objective.gold_mixing = 0.3
   objective.published_mixing = False
+  # Hard exit only: share of the rows whose tokens all run through all layers.
+  objective.full_depth = 0.0
+  # Decoding with hard exit: a token leaves at the first layer whose distribution has
+  # an entropy, in nats, below this. `--threshold` goes before it.
+  objective.exit_threshold = 0.5
   return objective
 
 

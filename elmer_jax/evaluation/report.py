@@ -49,6 +49,10 @@ _SYSTEMS = {
   "soft_exit": "ELMER, soft exit",
   "soft_exit_repeats_kept": _KEPT,
   "soft_exit_shuffled_source": _SHUFFLED,
+  "hard_exit": "ELMER, hard exit",
+  "hard_exit_repeats_kept": _KEPT,
+  "hard_exit_shuffled_source": _SHUFFLED,
+  "hard_exit_without_exits": "the same, every token through all layers",
   "none": "Plain NAR, last layer",
   "none_repeats_kept": _KEPT,
   "none_shuffled_source": _SHUFFLED,
@@ -303,7 +307,7 @@ def _pretraining_samples(run: Run) -> str:
 def _sample_section(run: Run, title: str, rows: Sequence[tuple[str, str]]) -> str:
   """Returns samples with their exit maps; `rows` are (label, key of the sample)."""
   samples = run.results["samples"][:SAMPLES]
-  has_exits = run.config.get("objective", {}).get("name") != "autoregressive"
+  has_exits = _objective(run) != "autoregressive"
   blocks = []
   for sample in samples:
     lines = [
@@ -317,22 +321,28 @@ def _sample_section(run: Run, title: str, rows: Sequence[tuple[str, str]]) -> st
     else:
       lines.append(markup.element("p", markup.visible(sample["output"])))
     blocks.append(markup.element("article", "".join(lines), "sample"))
-  head = _exit_map_key(samples, run.layers) if has_exits else [_NO_EXITS]
+  head = _exit_map_key(run, samples) if has_exits else [_NO_EXITS]
   return markup.section(title, *head, *blocks)
 
 
 _NO_EXITS = markup.paragraph("Written token by token: there are no exits.")
 
 
-def _exit_map_key(samples: Sequence[dict], run_layers: int) -> list[str]:
+def _objective(run: Run) -> str | None:
+  return run.config.get("objective", {}).get("name")
+
+
+def _exit_map_key(run: Run, samples: Sequence[dict]) -> list[str]:
   """Returns what explains the exit maps of all samples together."""
   texts = [exit_map.tokens(s["layers"], s["exit_layers"]) for s in samples]
-  layers = max((len(sample["layers"]) for sample in samples), default=run_layers)
+  layers = max((len(sample["layers"]) for sample in samples), default=run.layers)
+  left = _objective(run) == "hard_exit"
+  where = "it left" if left else "its prediction last changed"
   return [
     markup.paragraph(
-      "The output is an exit map: each token has the colour of the layer at which its "
-      "prediction last changed, and what it was before stands above it. With the "
-      "legend: the share of tokens that each layer settled."
+      f"The output is an exit map: each token has the colour of the layer at which "
+      f"{where}, and what it was before stands above it. With the legend: the share of "
+      "tokens that each layer settled."
     ),
     exit_map.legend(layers, exit_map.shares(texts, layers)),
   ]
