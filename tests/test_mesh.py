@@ -18,7 +18,8 @@ from elmer_jax.training.step import make_program
 
 CUBE = {"mesh__data": 2, "mesh__fsdp": 2, "mesh__tensor": 2}
 # Wide enough for Adafactor to factor its moments.
-WIDE = {"model__d_model": 256, "model__encoder_heads": 8, "model__decoder_heads": 8}
+EIGHT_HEADS = {"model__encoder_heads": 8, "model__decoder_heads": 8}
+WIDE = {"model__d_model": 256, **EIGHT_HEADS}
 WIDE |= {"model__encoder_feed_forward": 512, "model__decoder_feed_forward": 512}
 
 
@@ -86,7 +87,7 @@ def test_factored_moments_lie_as_their_side_of_the_matrix():
   row, column = factored.v_row, factored.v_col
   for name in kernel:
     row, column = row[name], column[name]
-  assert (row.spec[1], column.spec[1]) == (("fsdp",), ("tensor",))
+  assert (row.spec[1], column.spec[1]) == ("fsdp", "tensor")
 
 
 def test_slices_are_neighbours_in_the_data_axis():
@@ -130,15 +131,21 @@ def rules(**changes: str):
 @pytest.mark.parametrize(
   "changes, message",
   [
-    ({"model__decoder_feed_forward": 36}, "mesh.tensor=8 must divide the 'mlp' side"),
-    ({"model__d_model": 64}, "mesh.tensor=8 must divide model.encoder_heads .4"),
-    ({"model__encoder_heads": 8}, "mesh.tensor=8 must divide model.decoder_heads .4"),
     (
-      {"model__vocabulary_multiple": 1, "mesh__rules": rules(heads="", mlp="")},
+      {**EIGHT_HEADS, "model__decoder_feed_forward": 36},
+      "mesh.tensor=8 must divide the 'mlp' side .36. of decoder/layers/feed_forward",
+    ),
+    (
+      {**EIGHT_HEADS, "model__vocabulary_multiple": 1},
       "mesh.tensor=8 must divide the 'vocab' side .90. of",
     ),
+    ({"model__d_model": 64}, "mesh.tensor=8 must divide model.encoder_heads .4"),
+    ({"model__encoder_heads": 8}, "mesh.tensor=8 must divide model.decoder_heads .4"),
     ({"mesh__rules": rules(mlp="model")}, "mesh.rules.mlp=model: an axis of the mesh"),
-    ({"mesh__rules": rules(embed="tensor")}, "to one axis of the mesh"),
+    (
+      {**EIGHT_HEADS, "mesh__rules": rules(embed="tensor")},
+      "to one axis of the mesh",
+    ),
   ],
 )
 def test_what_a_tensor_axis_must_divide(changes, message):

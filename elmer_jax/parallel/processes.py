@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several processes as one run: how they meet, what each reads, who goes first."""
 
+import atexit
 import hashlib
 import json
+import os
 import re
 import time
 from collections.abc import Callable
@@ -136,6 +138,8 @@ def meet(place: str, seconds: float, note: str = "here") -> dict[int, str]:
   notes = {int(key.rpartition("/")[2]): said for key, said in found}
   missing = [str(i) for i in range(jax.process_count()) if i not in notes]
   if late:
+    # JAX would wait for the missing ones again when Python ends.
+    atexit.register(os._exit, 2)
     if is_first():
       time.sleep(_SECONDS_TO_READ)  # the others' questions end with this process
     raise UserError(
