@@ -10,7 +10,8 @@
                   "loss_by_layer": [...], "accuracy_by_layer": [...]},
      "test": {"soft_exit": {"rouge1": ..., "rouge2": ..., "rougeL": ...}, ...,
               "examples": 900, "distinct_outputs": 0.8, "removed_repeats": 0.1},
-     "seconds": {"pretrain.prepare": 30.0, "finetune.train": 400.0, ...}}
+     "seconds": {"pretrain.prepare": 30.0, "finetune.train": 400.0, ...},
+     "accounts": {"pretrain": {"goodput": 0.9, "seconds_compile": 20.0, ...}, ...}}
 
 Losses are nats per token, rates source and target tokens a second without padding,
 ROUGE 0 to 100, shares and accuracies 0 to 1. A part is there if its run is. The stages
@@ -146,6 +147,7 @@ def _summary(runs: dict[str, Run]) -> dict:
     for purpose, run in runs.items()
     for stage, seconds in run.seconds.items()
   }
+  summary["accounts"] = {purpose: run.accounts for purpose, run in runs.items()}
   return summary
 
 
@@ -360,10 +362,25 @@ def _facts(runs: dict[str, Run]) -> str:
       "Examples evaluated": _count(found.get("examples")),
     }
     cells |= {f"Time to {s}": duration(t) for s, t in run.seconds.items()}
+    cells |= _accounts(run.accounts)
     for name, cell in cells.items():
       rows.setdefault(name, ["–"] * len(runs))[column] = cell
   heads = [_NAMES[purpose] for purpose in runs] if len(runs) > 1 else []
   return markup.section("Figures", markup.facts(rows, heads))
+
+
+def _accounts(found: dict[str, float]) -> dict[str, str]:
+  """Returns where the time of training went, and how well its chips were used."""
+  shares = {"Training time in steps": found.get("goodput")} | {
+    f"Training time in {name.removeprefix('seconds_')}": value / found["seconds"]
+    for name, value in found.items()
+    if name.startswith("seconds_")
+  }
+  shares["Model FLOPs utilisation"] = found.get("mfu")
+  cells = {name: f"{share:.1%}" for name, share in shares.items() if share is not None}
+  if "device_memory_peak_gib" in found:
+    cells["Device memory at most"] = f"{found['device_memory_peak_gib']:.1f} GiB"
+  return cells
 
 
 def _count(value: float | None) -> str:
