@@ -61,7 +61,7 @@ def parse(
 
 
 def _topology(config: ml_collections.ConfigDict, name: str) -> Topology:
-  return topologies.parse(name, config.mesh.get("slices", 1))
+  return topologies.parse(name, config.mesh.slices)
 
 
 def parse_mesh(text: str) -> tuple[int, ...]:
