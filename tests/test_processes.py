@@ -111,7 +111,7 @@ def local(folder: Path, package: Path, *arguments: str) -> subprocess.CompletedP
 @pytest.mark.slow
 def test_the_local_launcher_makes_the_losses_of_one_process(config, tmp_path):
   alone = start(config, tmp_path / "alone", 4)
-  assert alone.wait(240) == 0, alone.stderr.read()
+  assert alone.wait(400) == 0, alone.stderr.read()
   flags = (f"--config={config}", f"--workdir={tmp_path / 'two'}")
   done = local(tmp_path / "root", ROOT / "elmer_jax", "2", "train", *flags)
   assert done.returncode == 0, done.stderr

@@ -54,10 +54,16 @@ def linear_cross_entropy(
 
 def full_logits(states: jax.Array, head: Head) -> jax.Array:
   """Returns all logits [..., V] float32: only where they are few, or asked for."""
-  states_NxD = states.reshape(-1, states.shape[-1])
-  # The table first: for few states a CPU reads it up to 1.6 times as fast this way.
-  logits_VxN = _dot("vd,nd->vn", head.table_VxD, states_NxD) + head.bias_V[:, None]
+  logits_VxN = logits_by_id(states.reshape(-1, states.shape[-1]), head)
   return logits_VxN.T.reshape(*states.shape[:-1], -1)
+
+
+def logits_by_id(states_NxD: jax.Array, head: Head) -> jax.Array:
+  """Returns all logits [V, N]: with the table first, as a CPU likes it best.
+
+  For few states it reads the table up to 1.6 times as fast this way.
+  """
+  return _dot("vd,nd->vn", head.table_VxD, states_NxD) + head.bias_V[:, None]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
