@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import jax
 import numpy as np
-from absl import logging
 
 from elmer_jax import configuration
-from elmer_jax.data import mask_text
+from elmer_jax.data.source_rows import SourceRows
 from elmer_jax.data.vocabulary import Vocabulary
 from elmer_jax.decoding import autoregressive, gated, off_ramps, one_pass
 from elmer_jax.decoding.incremental import Search
@@ -20,10 +19,8 @@ from elmer_jax.decoding.off_ramps import Predictions
 from elmer_jax.errors import UserError
 from elmer_jax.model import depth
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.special_ids import BOS_ID, EOS_ID, PAD_ID
+from elmer_jax.special_ids import BOS_ID
 from elmer_jax.training import checkpoint, gate_file
-
-_ROW_STEP = 64  # tokens; sources are padded to a multiple of this
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +151,6 @@ def load(path: str) -> Model:
       f"{loaded.vocabulary} has {vocabulary.size} tokens, the model at {path} "
       f"{loaded.config.vocabulary_size}: they don't belong together"
     )
-  # What an older run or another program wrote has no threshold.
   objective = {**configuration.default().objective, **loaded.metadata["objective"]}
   return Model(
     loaded.config,
@@ -179,6 +175,7 @@ def generate(
   batch_size: int = 32,
   remove_repeats: bool | None = None,
   search: Search | None = None,
+  oracle_lengths: Sequence[int] | None = None,
 ) -> list[Result]:
   """Writes a text for each text, all tokens of it in one pass.
 
@@ -198,6 +195,8 @@ def generate(
       if they were written in one pass.
     search: how an autoregressive model, which writes token by token, goes about it; by
       default with the settings that it came with.
+    oracle_lengths: for comparisons alone: the positions of each text, its reference's
+      tokens with EOS. No model that is used knows them.
 
   Raises:
     UserError: for an exit the checkpoint can't do, a threshold out of range or without
@@ -213,6 +212,7 @@ def generate(
       batch_size=batch_size,
       remove_repeats=remove_repeats,
       search=search,
+      oracle_lengths=oracle_lengths,
     )
   )
 
@@ -227,6 +227,7 @@ def stream(
   batch_size: int = 32,
   remove_repeats: bool | None = None,
   search: Search | None = None,
+  oracle_lengths: Sequence[int] | None = None,
 ) -> Iterator[Result]:
   """Yields what `generate` returns, a batch of `texts` in memory at a time."""
   exit = exit or one_pass.default_exit(model.objective)
@@ -246,16 +247,23 @@ def stream(
       f"beams are for autoregressive models; this one was trained with "
       f"{model.objective} and writes all tokens at once"
     )
+  if oracle_lengths is not None and (is_autoregressive or exit == "gated"):
+    raise UserError("oracle_lengths are for one pass through all layers, not for this")
+  lengths = None if oracle_lengths is None else iter(oracle_lengths)
   if remove_repeats is None:
     remove_repeats = not is_autoregressive
-  sources = _Sources(model)
+  has_masks = model.objective == "lplm"  # pairs may say "<mask>", and mean it
+  sources = SourceRows(model.vocabulary, model.source_length, has_masks)
   texts = iter(texts)
   while batch := list(itertools.islice(texts, batch_size)):
     rows = sources.rows(batch, min(1 << (len(batch) - 1).bit_length(), batch_size))
     if is_autoregressive:
       results = _write(model, rows, length, search or model.search)
     else:
-      results = _decode(model, rows, exit, threshold, length)
+      told = None
+      if lengths:
+        told = np.resize(list(itertools.islice(lengths, len(batch))), len(rows))
+      results = _decode(model, rows, exit, threshold, length, told)
     for text, result in zip(batch, results, strict=False):
       if not text.strip():
         result = _first_tokens(model, result, 0)
@@ -284,53 +292,16 @@ def without_repeats(model: Model, result: Result) -> Result:
   )
 
 
-class _Sources:
-  """Turns texts into rows of ids [B, S], and counts what had to be cut."""
-
-  def __init__(self, model: Model):
-    self._model = model
-    self._cut = 0
-
-  def rows(self, texts: list[str], count: int) -> np.ndarray:
-    """Returns int32 [count, S]; rows beyond the texts are empty sources.
-
-    S is one of few lengths, so that few programs are compiled.
-    """
-    room = self._model.source_length - 2
-    encoded = [self._encode(text) for text in texts]
-    self._cut += sum(len(ids) > room for ids in encoded)
-    longest = min(max(map(len, encoded)), room) + 2
-    bucket = -(-longest // _ROW_STEP) * _ROW_STEP
-    length = min(bucket, self._model.source_length)
-    rows = np.full((count, length), PAD_ID, np.int32)
-    rows[:, 0] = BOS_ID
-    rows[:, 1] = EOS_ID
-    for row, ids in zip(rows, encoded, strict=False):
-      ids = ids[:room]
-      row[1 : 1 + len(ids)] = ids
-      row[1 + len(ids)] = EOS_ID
-    return rows
-
-  def _encode(self, text: str) -> np.ndarray:
-    # Only pre-training has masks; in pairs "<mask>" is text like any other.
-    if self._model.objective == "lplm":
-      return mask_text.encode(self._model.vocabulary, text)
-    return self._model.vocabulary.encode(text)
-
-  def say_cut(self) -> None:
-    if self._cut:
-      logging.warning(
-        "%d texts were longer than %d tokens and were cut",
-        self._cut,
-        self._model.source_length - 2,
-      )
-
-
 def _decode(
-  model: Model, rows_BxS: np.ndarray, exit: str, threshold: float, length: int
+  model: Model,
+  rows_BxS: np.ndarray,
+  exit: str,
+  threshold: float,
+  length: int,
+  oracle_lengths_B: np.ndarray | None,
 ) -> Iterator[Result]:
   """Yields a result for each row, with every token before EOS."""
-  decoded = _run(model, rows_BxS, exit, threshold, length)
+  decoded = _run(model, rows_BxS, exit, threshold, length, oracle_lengths_B)
   ids_BxT, by_layer_LxBxT = np.asarray(decoded.ids), np.asarray(decoded.by_layer)
   confidence_BxT = np.exp(np.asarray(decoded.log_probability))
   if decoded.exit_layers is None:
@@ -346,7 +317,12 @@ def _decode(
 
 
 def _run(
-  model: Model, rows_BxS: np.ndarray, exit: str, threshold: float, length: int
+  model: Model,
+  rows_BxS: np.ndarray,
+  exit: str,
+  threshold: float,
+  length: int,
+  oracle_lengths_B: np.ndarray | None,
 ) -> one_pass.Decoded:
   sizes = model.config
   if exit != "gated":
@@ -357,6 +333,7 @@ def _run(
       length=length,
       exit=exit,
       threshold=threshold,
+      oracle_lengths_B=oracle_lengths_B,
       all_layers=True,
     )
   gate, _, trim, _ = model.gate

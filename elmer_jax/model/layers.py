@@ -10,6 +10,7 @@ from flax import nnx
 
 from elmer_jax.model import attention
 from elmer_jax.model.config import ModelConfig
+from elmer_jax.model.placement import constrain
 
 NORM_EPSILON = 1e-5
 
@@ -154,7 +155,8 @@ class Attention(nnx.Module):
     return self.out(mixed_BxTxHxK.reshape(queries_BxTxD.shape))
 
   def _split(self, x_BxTxD: jax.Array) -> jax.Array:
-    return x_BxTxD.reshape(*x_BxTxD.shape[:2], self.heads, -1)
+    x_BxTxHxK = x_BxTxD.reshape(*x_BxTxD.shape[:2], self.heads, -1)
+    return constrain(x_BxTxHxK, "batch", None, "heads", None)
 
 
 class FeedForward(nnx.Module):
@@ -166,7 +168,8 @@ class FeedForward(nnx.Module):
 
   def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
     """Returns [B, T, D]."""
-    return self.narrow(jax.nn.gelu(self.widen(x_BxTxD), approximate=False))
+    wide_BxTxF = constrain(self.widen(x_BxTxD), "batch", None, "mlp")
+    return self.narrow(jax.nn.gelu(wide_BxTxF, approximate=False))
 
 
 class Residual(nnx.Module):
@@ -179,6 +182,8 @@ class Residual(nnx.Module):
 
   def __call__(self, x_BxTxD: jax.Array, branch, keys_B: jax.Array | None) -> jax.Array:
     """Returns [B, T, D]; `branch` maps [B, T, D] to [B, T, D]."""
-    if self.pre:
-      return x_BxTxD + dropout(branch(self.norm(x_BxTxD)), keys_B, self.rate)
-    return self.norm(x_BxTxD + dropout(branch(x_BxTxD), keys_B, self.rate))
+    x_BxTxD = constrain(x_BxTxD, "batch", None, None)
+    branch_BxTxD = branch(self.norm(x_BxTxD) if self.pre else x_BxTxD)
+    branch_BxTxD = constrain(branch_BxTxD, "batch", None, None)
+    sum_BxTxD = x_BxTxD + dropout(branch_BxTxD, keys_B, self.rate)
+    return sum_BxTxD if self.pre else self.norm(sum_BxTxD)
