@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of a layer: projections, norms, attention, feed-forward, dropout."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -72,10 +73,17 @@ def dropout(x_BxTxD: jax.Array, keys_B: jax.Array | None, rate: float) -> jax.Ar
   """
   if keys_B is None or rate == 0:
     return x_BxTxD
-  keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x_BxTxD.shape[1:]))(
-    keys_B
-  )
-  return jnp.where(keep, x_BxTxD / (1 - rate), jnp.zeros((), x_BxTxD.dtype))
+  # 16 bits tell the rate to 1/65536, and a word of the generator has two of them.
+  dropped = round(rate * 2**16)
+  draws_BxTxD = jax.vmap(lambda key: _draw(key, *x_BxTxD.shape[1:]))(keys_B)
+  scaled_BxTxD = x_BxTxD / (1 - dropped / 2**16)
+  return jnp.where(draws_BxTxD >= dropped, scaled_BxTxD, jnp.zeros((), x_BxTxD.dtype))
+
+
+def _draw(key: jax.Array, length: int, width: int) -> jax.Array:
+  """Returns [length, width] uint32, uniform below 2**16."""
+  words = jax.random.bits(key, (-(-length // 2), width))
+  return jnp.concatenate([words >> 16, words & 0xFFFF])[:length]
 
 
 class Attention(nnx.Module):
@@ -132,6 +140,12 @@ class Attention(nnx.Module):
     return x_BxTxD.reshape(*x_BxTxD.shape[:2], self.heads, -1)
 
 
+@functools.partial(jax.checkpoint, prevent_cse=False)
+def _gelu(x: jax.Array) -> jax.Array:
+  """Returns the exact (erf) GELU. The backward pass needs nothing but `x`."""
+  return jax.nn.gelu(x, approximate=False)
+
+
 class FeedForward(nnx.Module):
   """Two projections around an exact (erf) GELU."""
 
@@ -141,7 +155,7 @@ class FeedForward(nnx.Module):
 
   def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
     """Returns [B, T, D]."""
-    return self.narrow(jax.nn.gelu(self.widen(x_BxTxD), approximate=False))
+    return self.narrow(_gelu(self.widen(x_BxTxD)))
 
 
 class Residual(nnx.Module):
