@@ -110,7 +110,7 @@ class Attention(nnx.Module):
     `causal`: query t sees the memory up to position t only. `training`: a gradient is
     wanted, which decides what is fast.
     """
-    attend = attention.dot_product if training else attention.without_gradient
+    attend = attention.with_gradient if training else attention.without_gradient
     mixed_BxTxHxK = attend(
       self._split(self.query(queries_BxTxD)),
       self._split(self.key(memory_BxSxD)),
