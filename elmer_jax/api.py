@@ -3,6 +3,7 @@
 """The public API: open a checkpoint, turn texts into texts, ask every layer."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -11,6 +12,7 @@ import numpy as np
 from absl import logging
 
 from elmer_jax import configuration
+from elmer_jax.data import mask_text
 from elmer_jax.data.vocabulary import Vocabulary
 from elmer_jax.decoding import autoregressive, off_ramps, one_pass
 from elmer_jax.decoding.incremental import Search
@@ -20,8 +22,7 @@ from elmer_jax.model.config import ModelConfig
 from elmer_jax.special_ids import BOS_ID, EOS_ID, PAD_ID
 from elmer_jax.training import checkpoint
 
-MASK_TEXT = "<mask>"
-_SHORTEST_ROW = 64  # tokens; sources are padded to this, or a power of two beyond
+_ROW_STEP = 64  # tokens; sources are padded to a multiple of this
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Model:
   target_length: int  # positions that are decoded unless told otherwise
   search: Search = Search()  # how an autoregressive model writes
   exit_threshold: float = 0.0  # of hard exit unless told otherwise, nats
+
+  @functools.cached_property
+  def prepared(self) -> one_pass.Prepared:
+    """The parameters as one-pass decoding reads them, made when first asked for."""
+    return one_pass.prepare(self.config, self.params)
 
   def off_ramp_logits(
     self,
@@ -140,7 +146,6 @@ def load(path: str) -> Model:
       f"{loaded.vocabulary} has {vocabulary.size} tokens, the model at {path} "
       f"{loaded.config.vocabulary_size}: they don't belong together"
     )
-  # What an older run or another program wrote has no threshold.
   objective = {**configuration.default().objective, **loaded.metadata["objective"]}
   return Model(
     loaded.config,
@@ -164,6 +169,7 @@ def generate(
   batch_size: int = 32,
   remove_repeats: bool | None = None,
   search: Search | None = None,
+  oracle_lengths: Sequence[int] | None = None,
 ) -> list[Result]:
   """Writes a text for each text, all tokens of it in one pass.
 
@@ -181,6 +187,8 @@ def generate(
       if they were written in one pass.
     search: how an autoregressive model, which writes token by token, goes about it; by
       default with the settings that it came with.
+    oracle_lengths: for comparisons alone: the positions of each text, its reference's
+      tokens with EOS. No model that is used knows them.
 
   Raises:
     UserError: for an exit the checkpoint can't do, a threshold out of range or without
@@ -196,6 +204,7 @@ def generate(
       batch_size=batch_size,
       remove_repeats=remove_repeats,
       search=search,
+      oracle_lengths=oracle_lengths,
     )
   )
 
@@ -210,6 +219,7 @@ def stream(
   batch_size: int = 32,
   remove_repeats: bool | None = None,
   search: Search | None = None,
+  oracle_lengths: Sequence[int] | None = None,
 ) -> Iterator[Result]:
   """Yields what `generate` returns, a batch of `texts` in memory at a time."""
   exit = exit or one_pass.default_exit(model.objective)
@@ -226,6 +236,9 @@ def stream(
       f"beams are for autoregressive models; this one was trained with "
       f"{model.objective} and writes all tokens at once"
     )
+  if oracle_lengths is not None and is_autoregressive:
+    raise UserError("an autoregressive model ends its texts itself: no oracle_lengths")
+  lengths = None if oracle_lengths is None else iter(oracle_lengths)
   if remove_repeats is None:
     remove_repeats = not is_autoregressive
   sources = _Sources(model)
@@ -235,7 +248,10 @@ def stream(
     if is_autoregressive:
       results = _write(model, rows, length, search or model.search)
     else:
-      results = _decode(model, rows, exit, threshold, length)
+      told = None
+      if lengths:
+        told = np.resize(list(itertools.islice(lengths, len(batch))), len(rows))
+      results = _decode(model, rows, exit, threshold, length, told)
     for text, result in zip(batch, results, strict=False):
       if not text.strip():
         result = _first_tokens(model, result, 0)
@@ -280,7 +296,7 @@ class _Sources:
     encoded = [self._encode(text) for text in texts]
     self._cut += sum(len(ids) > room for ids in encoded)
     longest = min(max(map(len, encoded)), room) + 2
-    bucket = max(1 << (longest - 1).bit_length(), _SHORTEST_ROW)
+    bucket = -(-longest // _ROW_STEP) * _ROW_STEP
     length = min(bucket, self._model.source_length)
     rows = np.full((count, length), PAD_ID, np.int32)
     rows[:, 0] = BOS_ID
@@ -294,7 +310,7 @@ class _Sources:
   def _encode(self, text: str) -> np.ndarray:
     # Only pre-training has masks; in pairs "<mask>" is text like any other.
     if self._model.objective == "lplm":
-      return encode_with_masks(self._model.vocabulary, text)
+      return mask_text.encode(self._model.vocabulary, text)
     return self._model.vocabulary.encode(text)
 
   def say_cut(self) -> None:
@@ -306,31 +322,23 @@ class _Sources:
       )
 
 
-def encode_with_masks(vocabulary: Vocabulary, text: str) -> np.ndarray:
-  """Returns ids [n] int32, with the mask's id where the text says `<mask>`."""
-  pieces = [vocabulary.encode(piece) for piece in text.split(MASK_TEXT)]
-  mask = np.array([vocabulary.mask_id], np.int32)
-  joined = [part for piece in pieces for part in (mask, piece)][1:]
-  return np.concatenate(joined).astype(np.int32)
-
-
-def text_with_masks(vocabulary: Vocabulary, ids: np.ndarray) -> str:
-  """Returns the text of ids [n], with `<mask>` where the mask's id stands."""
-  runs = np.split(ids, np.flatnonzero(ids == vocabulary.mask_id))
-  return MASK_TEXT.join(vocabulary.decode(run) for run in runs)
-
-
 def _decode(
-  model: Model, rows_BxS: np.ndarray, exit: str, threshold: float, length: int
+  model: Model,
+  rows_BxS: np.ndarray,
+  exit: str,
+  threshold: float,
+  length: int,
+  oracle_lengths_B: np.ndarray | None,
 ) -> Iterator[Result]:
   """Yields a result for each row, with every token before EOS."""
   decoded = one_pass.decode(
     model.config,
-    model.params,
-    rows_BxS,
+    **model.prepared._asdict(),
+    source_ids_BxS=rows_BxS,
     length=length,
     exit=exit,
     threshold=threshold,
+    oracle_lengths_B=oracle_lengths_B,
     all_layers=True,
   )
   ids_BxT, by_layer_LxBxT = np.asarray(decoded.ids), np.asarray(decoded.by_layer)

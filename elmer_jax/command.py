@@ -24,23 +24,43 @@ Main = Callable[[ml_collections.ConfigDict, str], None]
 
 def define_run_flags() -> None:
   """Defines `--config` and `--workdir`, the flags of everything that is a run."""
+  define_config_flag()
+  flags.DEFINE_string("workdir", None, "Folder of the run; made if it is missing.")
+
+
+def define_config_flag() -> None:
+  """Defines `--config`, and with it `--config.KEY` for every key."""
   config_flags.DEFINE_config_file(
     "config", None, "Path of a configuration file, such as configs/quickstart.py."
   )
-  flags.DEFINE_string("workdir", None, "Folder of the run; made if it is missing.")
 
 
 def run(main: Main) -> None:
   """Parses `--config` and `--workdir`, calls `main` and ends the process."""
 
   def with_flags() -> None:
-    for name in ("config", "workdir"):
-      if flags.FLAGS[name].value is None:
-        raise UserError(f"--{name} is missing: see README.md for the commands")
+    _require("config", "workdir")
     main(_configuration(), flags.FLAGS.workdir)
 
   define_run_flags()
   run_flags(with_flags)
+
+
+def run_without_folder(main: Callable[[ml_collections.ConfigDict], None]) -> None:
+  """Does the same for a command that needs `--config` alone."""
+
+  def with_flag() -> None:
+    _require("config")
+    main(_configuration())
+
+  define_config_flag()
+  run_flags(with_flag)
+
+
+def _require(*names: str) -> None:
+  for name in names:
+    if flags.FLAGS[name].value is None:
+      raise UserError(f"--{name} is missing: see README.md for the commands")
 
 
 def _configuration() -> ml_collections.ConfigDict:

@@ -19,13 +19,16 @@ from elmer_jax.errors import UserError
 from elmer_jax.files import write_whole
 from elmer_jax.parallel import processes
 from elmer_jax.prepare import prepare
-from elmer_jax.training import checkpoint, loop, workdirs
+from elmer_jax.training import checkpoint, loop, memory, workdirs
 from elmer_jax.training.metrics import record_seconds
 from elmer_jax.training.optimizer import make_optimizer
 
 
 def train(
-  config: ml_collections.ConfigDict, workdir: str, distributed: str = ""
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  distributed: str = "",
+  patience: float = processes.MEETING_SECONDS,
 ) -> None:
   """Trains to `train.steps`, from where an earlier start was interrupted.
 
@@ -33,21 +36,24 @@ def train(
     config: of the run.
     workdir: its folder.
     distributed: of several processes, as `parallel.processes.start` takes it.
+    patience: seconds that several processes wait for each other.
   """
   # What can be refused is refused before anything is prepared.
   configuration.check(config)
   objectives.get(config)
   make_optimizer(config)
   checkpoint.use_its_vocabulary(config)
-  processes.start(distributed)
-  processes.check_agreement(config)
+  processes.start(distributed, patience)
+  processes.check_agreement(config, patience)
   processes.first_alone("claim", lambda: workdirs.claim(config, workdir))
   if checkpoint.is_finished(workdir, config.train.steps):
     logging.info("%s is trained already: %d updates", workdir, config.train.steps)
     return
   compilation.cache_programs()
   vocabulary = processes.first_alone("prepare", lambda: prepare(config, workdir))
-  seconds = loop.train(config, workdir, vocabulary)
+  processes.meet("the first update", patience)
+  with memory.explained(config):
+    seconds = loop.train(config, workdir, vocabulary)
   if processes.is_first():
     record_seconds(workdir, "train", seconds)
 
@@ -58,6 +64,7 @@ def evaluate(
   split: str | None = None,
   settings: Mapping[str, object] | None = None,
   variant: str = "",
+  oracle_length: bool = False,
 ) -> dict:
   """Measures the newest checkpoint of a run, if that was not done yet.
 
@@ -68,6 +75,7 @@ def evaluate(
       validation split; a fine-tuning on its test split, of own pairs on validation.
     settings: keyword arguments of `api.generate`, by default none.
     variant: distinguishes the files of other settings: evaluation/SPLIT-VARIANT.json.
+    oracle_length: whether a row of texts with their references' lengths is wanted too.
 
   Returns:
     The content of WORKDIR/evaluation/pretrain.json or SPLIT.json.
@@ -82,12 +90,18 @@ def evaluate(
   result = result_path(config, workdir, split, variant)
   if result.exists():
     found = json.loads(result.read_text())
-    if found["checkpoint_step"] == step:
+    has_all = found.get("oracle_length", False) or not oracle_length
+    if found["checkpoint_step"] == step and has_all:
       logging.info("%s is evaluated already: update %d", workdir, step)
       return found
   start = time.monotonic()
   compilation.cache_programs()
   model = api.load(workdir)
+  if oracle_length and model.objective in ("lplm", "autoregressive"):
+    raise UserError(
+      "--oracle_length is for fine-tuned models that write all tokens at once; "
+      f"{workdir} was trained with objective {model.objective}"
+    )
   if config.objective.name == "lplm":
     from elmer_jax.evaluation.pretraining import evaluate_pretraining
 
@@ -96,7 +110,7 @@ def evaluate(
     from elmer_jax.evaluation.finetuning import evaluate_finetuning
 
     found, predictions = evaluate_finetuning(
-      config, workdir, model, split, settings or {}
+      config, workdir, model, split, settings or {}, oracle_length
     )
     lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in predictions]
     write_whole(predictions_path(result), "".join(lines))
