@@ -167,10 +167,10 @@ class Attention(nnx.Module):
     return constrain(x_BxTxHxK, "batch", None, "heads", None)
 
 
-@functools.partial(jax.checkpoint, prevent_cse=False)
 def _gelu(x: jax.Array) -> jax.Array:
   """Returns the exact (erf) GELU. The backward pass needs nothing but `x`."""
-  return jax.nn.gelu(x, approximate=False)
+  exact = functools.partial(jax.nn.gelu, approximate=False)
+  return jax.checkpoint(exact, prevent_cse=False)(x)
 
 
 class FeedForward(nnx.Module):
