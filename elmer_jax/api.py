@@ -216,7 +216,7 @@ def stream(
     )
   if remove_repeats is None:
     remove_repeats = not is_autoregressive
-  sources = _Sources(model)
+  sources = Sources(model)
   texts = iter(texts)
   while batch := list(itertools.islice(texts, batch_size)):
     rows = sources.rows(batch, min(1 << (len(batch) - 1).bit_length(), batch_size))
@@ -252,7 +252,7 @@ def without_repeats(model: Model, result: Result) -> Result:
   )
 
 
-class _Sources:
+class Sources:
   """Turns texts into rows of ids [B, S], and counts what had to be cut."""
 
   def __init__(self, model: Model):

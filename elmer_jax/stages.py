@@ -78,16 +78,14 @@ def evaluate(
   checkpoint.use_its_vocabulary(config)
   workdirs.claim(config, workdir)
   _, step = checkpoint.find(workdir)
-  split = _split(config, split)
-  result = result_path(config, workdir, split, variant)
-  if result.exists():
-    found = json.loads(result.read_text())
-    if found["checkpoint_step"] == step:
-      logging.info("%s is evaluated already: update %d", workdir, step)
-      return found
+  split = measured_split(config, split)
+  if found := evaluated(config, workdir, split, variant):
+    logging.info("%s is evaluated already: update %d", workdir, step)
+    return found
   start = time.monotonic()
   compilation.cache_programs()
   model = api.load(workdir)
+  result = result_path(config, workdir, split, variant)
   if config.objective.name == "lplm":
     from elmer_jax.evaluation.pretraining import evaluate_pretraining
 
@@ -107,6 +105,18 @@ def evaluate(
   return found
 
 
+def evaluated(
+  config: ml_collections.ConfigDict, workdir: str, split: str, variant: str = ""
+) -> dict | None:
+  """Returns what `evaluate` found at the newest checkpoint; None: not done yet."""
+  path = result_path(config, workdir, split, variant)
+  if not path.exists():
+    return None
+  found = json.loads(path.read_text())
+  _, step = checkpoint.find(workdir)
+  return found if found["checkpoint_step"] == step else None
+
+
 def result_path(
   config: ml_collections.ConfigDict, workdir: str, split: str, variant: str = ""
 ) -> Path:
@@ -123,8 +133,12 @@ def predictions_path(result: Path) -> Path:
   return result.with_name(f"{prefix}predictions.jsonl")
 
 
-def _split(config: ml_collections.ConfigDict, split: str | None) -> str:
-  """Returns the split to measure; own pairs have no test split."""
+def measured_split(config: ml_collections.ConfigDict, split: str | None = None) -> str:
+  """Returns the split to measure, `split` if it can be; own pairs have no test split.
+
+  Raises:
+    UserError: a pre-training is to be measured on its test split.
+  """
   if config.objective.name == "lplm":
     if split == "test":
       raise UserError(

@@ -6,6 +6,7 @@ matplotlib knows no style sheets, so each colour is drawn as a stand-in that the
 text then replaces by a custom property of the page, which has a light and a dark value.
 """
 
+import dataclasses
 import io
 import math
 import re
@@ -36,7 +37,13 @@ _STYLE = {
   "lines.linewidth": 1.5,
   "lines.solid_capstyle": "round",
 }
-_NAMED = {"ink": "#010101", "faint": "#010102", "rule": "#010103", "accent": "#010104"}
+_NAMED = {
+  "ink": "#010101",
+  "faint": "#010102",
+  "rule": "#010103",
+  "accent": "#010104",
+  "paper": "#010105",
+}
 
 
 def _layer_colour(layer: int) -> str:
@@ -137,6 +144,91 @@ def layers_now(losses: Sequence[float], accuracies: Sequence[float]) -> str:
     _title(right, "accuracy, %")
 
   return _svg(draw, 0.4 + 0.24 * len(losses), bottom=0.02)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mark:
+  """A point of `quality_against_latency`, with its name beside it.
+
+  Attributes:
+    interval: of the height, drawn as a line; None where it isn't known.
+    css: which colour: "accent" or "ink".
+    filled: whether the point is a disc or a ring.
+  """
+
+  name: str
+  milliseconds: float
+  score: float
+  interval: tuple[float, float] | None
+  css: str
+  filled: bool
+
+
+def quality_against_latency(marks: Sequence[Mark], score: str) -> str:
+  """Draws systems as points: up is better, left is faster."""
+
+  def draw(figure: Figure) -> None:
+    axes = figure.subplots()
+    axes.set_xscale("log")
+    times = [mark.milliseconds for mark in marks]
+    # Names stand to the right of their points.
+    axes.set_xlim(min(times) / 1.3, max(times) * 1.3)
+    for mark in marks:
+      colour = _NAMED[mark.css]
+      if mark.interval:
+        axes.vlines(mark.milliseconds, *mark.interval, color=_NAMED["rule"], zorder=1)
+      # A ring's inside hides the lines behind it.
+      inside = colour if mark.filled else _NAMED["paper"]
+      axes.scatter(
+        mark.milliseconds, mark.score, 26, inside, edgecolors=colour, zorder=3
+      )
+    ticks = _ticks(*axes.get_xlim())
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("milliseconds a text, one at a time")
+    _title(axes, score)
+    _name_points(axes, marks)
+
+  return _svg(draw, 3.9, right=0.72)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+  """Returns 1, 2, 5 and their tenfolds between two ends."""
+  powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+  ticks = [base * 10.0**power for power in powers for base in (1, 2, 5)]
+  return [tick for tick in ticks if low <= tick <= high]
+
+
+def _name_points(axes: Axes, marks: Sequence[Mark]) -> None:
+  """Writes names to the right of their points, moved apart where they would touch."""
+  to_axes = axes.transData + axes.transAxes.inverted()
+  gap, width = 0.05, 0.018  # a line's height and a letter's width, of the axes' size
+  places = [to_axes.transform((mark.milliseconds, mark.score)) for mark in marks]
+  heights = [y for _, y in places]
+  ends = [
+    x + 0.03 + width * len(m.name) for (x, _), m in zip(places, marks, strict=True)
+  ]
+  order = sorted(range(len(marks)), key=heights.__getitem__)
+  for _ in range(200):
+    for rank, low in enumerate(order):
+      for high in order[rank + 1 :]:
+        apart = places[low][0] > ends[high] or places[high][0] > ends[low]
+        overlap = gap - (heights[high] - heights[low])
+        if not apart and overlap > 1e-6:
+          heights[low] -= overlap / 2
+          heights[high] += overlap / 2
+  for mark, (x, y), height in zip(marks, places, heights, strict=True):
+    line = {"color": _NAMED["rule"], "linewidth": 0.6, "clip_on": False, "zorder": 1}
+    axes.plot([x, x + 0.025], [y, height], transform=axes.transAxes, **line)
+    axes.text(
+      x + 0.03,
+      height,
+      mark.name,
+      color=_NAMED[mark.css],
+      va="center",
+      transform=axes.transAxes,
+      fontsize=7,
+    )
 
 
 def _title(axes: Axes, text: str) -> None:
