@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from absl import logging
 
+from elmer_jax import configuration
 from elmer_jax.data.vocabulary import Vocabulary
 from elmer_jax.decoding import autoregressive, off_ramps, one_pass
 from elmer_jax.decoding.incremental import Search
@@ -34,6 +35,7 @@ class Model:
   source_length: int  # tokens, BOS and EOS included
   target_length: int  # positions that are decoded unless told otherwise
   search: Search = Search()  # how an autoregressive model writes
+  exit_threshold: float = 0.0  # of hard exit unless told otherwise, nats
 
   def off_ramp_logits(
     self,
@@ -104,7 +106,7 @@ class Model:
     _check_length(self, length)
     return {
       "length": length,
-      "exit": default_exit(self.objective),
+      "exit": one_pass.default_exit(self.objective),
       "layers": off_ramps.chosen(layers, self.config.decoder_layers),
     }
 
@@ -115,8 +117,10 @@ class Result:
 
   text: str
   token_ids: np.ndarray  # [n] int32, up to EOS, EOS not included
-  exit_layers: np.ndarray  # [n] int32, 0-based layer from which on it stayed
-  confidence: np.ndarray  # [n] float32, probability at the last layer
+  # [n] int32, 0-based: with hard exit the layer at which a token left, otherwise the
+  # one from which on its prediction stayed the same
+  exit_layers: np.ndarray
+  confidence: np.ndarray  # [n] float32, probability where it left or at the last layer
   by_layer: (
     np.ndarray
   )  # [L, n] int32, every layer's predictions; autoregressive: [1, n]
@@ -136,20 +140,18 @@ def load(path: str) -> Model:
       f"{loaded.vocabulary} has {vocabulary.size} tokens, the model at {path} "
       f"{loaded.config.vocabulary_size}: they don't belong together"
     )
+  # What an older run or another program wrote has no threshold.
+  objective = {**configuration.default().objective, **loaded.metadata["objective"]}
   return Model(
     loaded.config,
     loaded.params,
     vocabulary,
-    loaded.metadata["objective"]["name"],
+    objective["name"],
     loaded.metadata["source_length"],
     loaded.metadata["target_length"],
     Search(**loaded.metadata.get("generation", {})),
+    objective["exit_threshold"],
   )
-
-
-def default_exit(objective: str) -> str:
-  """Returns the exit that a model trained with `objective` was trained for."""
-  return "soft" if objective == "soft_exit" else "none"
 
 
 def generate(
@@ -157,6 +159,7 @@ def generate(
   texts: Sequence[str],
   *,
   exit: str | None = None,
+  threshold: float | None = None,
   target_length: int | None = None,
   batch_size: int = 32,
   remove_repeats: bool | None = None,
@@ -168,7 +171,9 @@ def generate(
     model: from `load`.
     texts: the sources. For a pre-trained model `<mask>` in them stands for the mask
       token. A blank source gives an empty text.
-    exit: "soft" or "none"; by default what the checkpoint was trained for.
+    exit: "soft", "hard" or "none"; by default what the checkpoint was trained for.
+    threshold: of hard exit: a token leaves at the first layer whose distribution has an
+      entropy below it, in nats; by default the checkpoint's.
     target_length: positions to decode; EOS ends a text earlier.
     batch_size: texts at a time; the last ones are filled up to a power of two, so that
       few programs are compiled.
@@ -178,13 +183,15 @@ def generate(
       default with the settings that it came with.
 
   Raises:
-    UserError: for an exit the checkpoint can't do, or a length beyond its positions.
+    UserError: for an exit the checkpoint can't do, a threshold out of range or without
+      hard exit, or a length beyond the model's positions.
   """
   return list(
     stream(
       model,
       texts,
       exit=exit,
+      threshold=threshold,
       target_length=target_length,
       batch_size=batch_size,
       remove_repeats=remove_repeats,
@@ -198,14 +205,19 @@ def stream(
   texts: Iterable[str],
   *,
   exit: str | None = None,
+  threshold: float | None = None,
   target_length: int | None = None,
   batch_size: int = 32,
   remove_repeats: bool | None = None,
   search: Search | None = None,
 ) -> Iterator[Result]:
   """Yields what `generate` returns, a batch of `texts` in memory at a time."""
-  exit = exit or default_exit(model.objective)
+  exit = exit or one_pass.default_exit(model.objective)
   one_pass.check_exit(exit, model.objective)
+  if threshold is None:
+    threshold = model.exit_threshold
+  else:
+    one_pass.check_threshold(threshold, exit, model.config.vocabulary_size)
   length = target_length or model.target_length
   _check_length(model, length)
   is_autoregressive = model.objective == "autoregressive"
@@ -223,7 +235,7 @@ def stream(
     if is_autoregressive:
       results = _write(model, rows, length, search or model.search)
     else:
-      results = _decode(model, rows, exit, length)
+      results = _decode(model, rows, exit, threshold, length)
     for text, result in zip(batch, results, strict=False):
       if not text.strip():
         result = _first_tokens(model, result, 0)
@@ -309,24 +321,29 @@ def text_with_masks(vocabulary: Vocabulary, ids: np.ndarray) -> str:
 
 
 def _decode(
-  model: Model, rows_BxS: np.ndarray, exit: str, length: int
+  model: Model, rows_BxS: np.ndarray, exit: str, threshold: float, length: int
 ) -> Iterator[Result]:
   """Yields a result for each row, with every token before EOS."""
   decoded = one_pass.decode(
-    model.config, model.params, rows_BxS, length=length, exit=exit, all_layers=True
+    model.config,
+    model.params,
+    rows_BxS,
+    length=length,
+    exit=exit,
+    threshold=threshold,
+    all_layers=True,
   )
   ids_BxT, by_layer_LxBxT = np.asarray(decoded.ids), np.asarray(decoded.by_layer)
   confidence_BxT = np.exp(np.asarray(decoded.log_probability))
-  for row, ids_T in enumerate(ids_BxT):
+  if decoded.exit_layers is None:
+    exit_layers_BxT = map(one_pass.last_change, by_layer_LxBxT.swapaxes(0, 1))
+  else:
+    exit_layers_BxT = np.asarray(decoded.exit_layers)
+  for row, (ids_T, exit_layers_T) in enumerate(
+    zip(ids_BxT, exit_layers_BxT, strict=True)
+  ):
     by_layer_LxT = by_layer_LxBxT[:, row]
-    every = Result(
-      "",
-      ids_T,
-      one_pass.last_change(by_layer_LxT),
-      confidence_BxT[row],
-      by_layer_LxT,
-      0,
-    )
+    every = Result("", ids_T, exit_layers_T, confidence_BxT[row], by_layer_LxT, 0)
     yield _first_tokens(model, every, one_pass.text_length(ids_T))
 
 

@@ -1,11 +1,34 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compiled programs, kept on disk between processes."""
+"""Compiled programs, kept on disk between processes, and the time they took."""
 
 import os
+import time
 from pathlib import Path
 
 import jax
+
+# From when to when JAX was tracing, lowering or compiling (or reading what it had
+# compiled before), in this process; none overlaps another.
+_spans: list[tuple[float, float]] = []
+
+
+def _note(event: str, seconds: float, **_: object) -> None:
+  if not event.startswith("/jax/core/compile/"):
+    return
+  now = time.monotonic()
+  # A function traced inside another ends first: its time is in the outer's.
+  while _spans and _spans[-1][0] >= now - seconds:
+    _spans.pop()
+  _spans.append((now - seconds, now))
+
+
+jax.monitoring.register_event_duration_secs_listener(_note)
+
+
+def seconds_compiling() -> float:
+  """Returns how long this process has been making programs until now."""
+  return sum(end - start for start, end in _spans)
 
 
 def cache_programs() -> None:

@@ -7,6 +7,7 @@ overrides single keys: `--config.data.batch_size=32`.
 """
 
 import dataclasses
+import re
 
 import ml_collections
 
@@ -21,6 +22,8 @@ def default() -> ml_collections.ConfigDict:
   # Weights to start from: the folder of another run or of one of its checkpoints.
   # Empty: random. A run's own workdir is resumed whole, by itself.
   config.init_from = ""
+  # Steps of which WORKDIR/profile gets a trace: "10", or "10:12" (12 as well).
+  config.profile = ""
   config.data = _data()
   config.model = _model()
   config.objective = _objective()
@@ -91,11 +94,17 @@ def _model() -> ml_collections.ConfigDict:
 
 def _objective() -> ml_collections.ConfigDict:
   objective = ml_collections.ConfigDict()
-  objective.name = "lplm"  # "lplm", "soft_exit", "last_layer", "autoregressive"
+  # "lplm", "soft_exit", "hard_exit", "last_layer", "autoregressive"
+  objective.name = "lplm"
   # Soft exit only: how often the gold token stands in for the prediction, and whether
   # to do so in the published form, which leaks it.
   objective.gold_mixing = 0.3
   objective.published_mixing = False
+  # Hard exit only: share of the rows whose tokens all run through all layers.
+  objective.full_depth = 0.0
+  # Decoding with hard exit: a token leaves at the first layer whose distribution has
+  # an entropy, in nats, below this. `--threshold` goes before it.
+  objective.exit_threshold = 0.5
   return objective
 
 
@@ -145,6 +154,7 @@ def _mesh() -> ml_collections.ConfigDict:
 MAY_CHANGE = (
   "mesh.",
   "checkpoint.",
+  "profile",
   "train.steps",
   "train.log_every",
   "train.eval_every",
@@ -180,11 +190,30 @@ def check(config: ml_collections.ConfigDict) -> None:
     section, name = key.split(".")
     if config[section][name] < 1:
       raise UserError(f"{key} must be at least 1; it is {config[section][name]}")
+  profiled_steps(config)
   if config.data.batch_size % config.train.accumulation:
     raise UserError(
       f"train.accumulation {config.train.accumulation} must divide "
       f"data.batch_size {config.data.batch_size}"
     )
+
+
+def profiled_steps(config: ml_collections.ConfigDict) -> range:
+  """Returns the steps that `config.profile` names; none if it is empty.
+
+  Raises:
+    UserError: if it names none, or steps that the run doesn't have.
+  """
+  if not config.profile:
+    return range(0)
+  match = re.fullmatch(r"(\d+)(?::(\d+))?", config.profile)
+  first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+  if not 1 <= first <= last <= config.train.steps:
+    raise UserError(
+      f"profile={config.profile!r} must be steps from 1 to train.steps "
+      f"({config.train.steps}): '10', or '10:12'"
+    )
+  return range(first, last + 1)
 
 
 def model_config(

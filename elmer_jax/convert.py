@@ -24,8 +24,9 @@ _TO = flags.DEFINE_enum("to", None, ["elmer_jax", "hf"], "What to write.")
 _OBJECTIVE = flags.DEFINE_string(
   "objective",
   None,
-  "What a Hugging Face folder was trained with: lplm, soft_exit, last_layer or "
-  "autoregressive. Default: soft_exit if it has the projection, else autoregressive.",
+  "What a Hugging Face folder was trained with: lplm, soft_exit, hard_exit, "
+  "last_layer or autoregressive. Default: soft_exit if it has the projection, else "
+  "autoregressive.",
 )
 
 

@@ -29,7 +29,15 @@ _OUTPUT = flags.DEFINE_string("output", "-", "Where the texts go; - is stdout.")
 _FORMAT = flags.DEFINE_enum(
   "format", "text", ["text", "jsonl"], "jsonl adds ids, exit layers, confidences."
 )
-_EXIT = flags.DEFINE_string("exit", None, "soft or none; default: as it was trained.")
+_EXIT = flags.DEFINE_string(
+  "exit", None, "soft, hard or none; default: as it was trained."
+)
+_THRESHOLD = flags.DEFINE_float(
+  "threshold",
+  None,
+  "Of hard exit: a token leaves at the first layer whose distribution has an entropy "
+  "below it, in nats; default: the checkpoint's.",
+)
 _LENGTH = flags.DEFINE_integer(
   "target_length", None, "Positions to decode; default: as it was trained.", 1
 )
@@ -51,6 +59,7 @@ def main() -> None:
       model,
       _lines(source),
       exit=_EXIT.value,
+      threshold=_THRESHOLD.value,
       target_length=_LENGTH.value,
       batch_size=_BATCH.value,
       remove_repeats=False if _KEEP.value else None,

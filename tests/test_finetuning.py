@@ -141,6 +141,30 @@ def test_samples_have_the_history_of_every_token(found):
     assert len(sample["exit_layers"]) == count
 
 
+def test_hard_exit_is_scored_with_its_exits_and_without(task, tmp_path):
+  config = configure(data__task="tiny_summary", objective__exit_threshold=4.0)
+  config.objective.name = "hard_exit"
+  tiny_run.write(config, tmp_path, tiny_text.vocabulary())
+  command(config, tmp_path)
+  found = json.loads((tmp_path / "evaluation" / "test.json").read_text())
+  names = [name for name in found["systems"] if not name.startswith("baseline_")]
+  assert names == [
+    "hard_exit",
+    "hard_exit_repeats_kept",
+    "hard_exit_shuffled_source",
+    "hard_exit_without_exits",
+  ]
+  model = elmer_jax.load(str(tmp_path))
+  sources = [source for source, _ in pairs("test")]
+  every = elmer_jax.generate(model, sources, remove_repeats=False)
+  left = [layer + 1 for result in every for layer in result.exit_layers]
+  assert found["mean_exit_layer"] == pytest.approx(sum(left) / len(left))
+  assert (
+    "colour of the layer at which it left"
+    in (tmp_path / "report" / "index.html").read_text()
+  )
+
+
 def test_an_evaluated_checkpoint_is_left_alone(found, run):
   before = (run / "evaluation" / "test.json").stat().st_mtime_ns
   command(configure(data__task="tiny_summary"), run)

@@ -4,6 +4,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -84,6 +85,67 @@ def test_two_processes_make_the_losses_of_one(config, tmp_path, mesh):
   ours = losses(tmp_path / "two")
   assert len(ours) == 7
   np.testing.assert_allclose(ours, losses(tmp_path / "alone"), rtol=1e-5)
+
+
+def local(folder: Path, package: Path, *arguments: str) -> subprocess.CompletedProcess:
+  """Runs launch/local.sh on a package, with this interpreter and nothing installed."""
+  (folder / "launch").mkdir(parents=True)
+  (folder / "elmer_jax").symlink_to(package)
+  shutil.copy(ROOT / "launch" / "local.sh", folder / "launch")
+  (folder / "launch" / "install.sh").write_text(f"echo {sys.executable}\n")
+  return subprocess.run(
+    ["bash", str(folder / "launch" / "local.sh"), *arguments],
+    env=os.environ | {"XLA_FLAGS": "", "DEVICES": "2"},
+    cwd=folder,
+    capture_output=True,
+    text=True,
+    timeout=400,
+  )
+
+
+@pytest.mark.slow
+def test_the_local_launcher_makes_the_losses_of_one_process(config, tmp_path):
+  alone = start(config, tmp_path / "alone", 4)
+  assert alone.wait(240) == 0, alone.stderr.read()
+  flags = (f"--config={config}", f"--workdir={tmp_path / 'two'}")
+  done = local(tmp_path / "root", ROOT / "elmer_jax", "2", "train", *flags)
+  assert done.returncode == 0, done.stderr
+  assert done.stderr.count("step 5/5  loss") == 1
+  np.testing.assert_allclose(
+    losses(tmp_path / "two"), losses(tmp_path / "alone"), rtol=1e-5
+  )
+
+
+ENDS = """
+import sys, time
+index = int(sys.argv[-1].rpartition(",")[2])
+{wait}
+open(sys.argv[1] + str(index), "w").close()
+sys.exit({status})
+"""
+
+
+@pytest.mark.parametrize(
+  ("wait", "status", "expected", "ended"),
+  [
+    ("", "0", 0, "012"),
+    ("", "4", 4, None),  # all at once
+    ("time.sleep(60 * (index != 1))", "4", 4, "1"),  # the others are ended
+    ("time.sleep(index / 2)", "5 * (index == 2)", 5, "012"),  # the last one
+  ],
+)
+def test_the_local_launcher_ends_with_the_first_failure(
+  tmp_path, wait, status, expected, ended
+):
+  package = tmp_path / "package"
+  package.mkdir()
+  (package / "__init__.py").write_text("")
+  (package / "ends.py").write_text(ENDS.format(wait=wait, status=status))
+  done = local(tmp_path / "root", package, "3", "ends", f"{tmp_path}/ended-")
+  assert done.returncode == expected, done.stderr
+  if ended:
+    found = sorted(path.name[-1] for path in tmp_path.glob("ended-*"))
+    assert "".join(found) == ended
 
 
 @pytest.mark.slow

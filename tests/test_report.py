@@ -42,6 +42,8 @@ def write_run(folder, results_name: str, results: dict):
   model = {"encoder_layers": 2, "decoder_layers": LAYERS, "d_model": 64}
   (folder / "config.json").write_text(json.dumps({"model": model}))
   (folder / "timing.json").write_text(json.dumps({"prepare": 4.0, "train": 65.5}))
+  books = {"seconds": 80.0, "goodput": 0.75, "seconds_compile": 20.0, "mfu": 0.414}
+  (folder / "accounts.json").write_text(json.dumps(books))
   (folder / "evaluation" / results_name).write_text(json.dumps(results))
   lines = []
   for step in range(0, 101, 10):
@@ -122,7 +124,11 @@ def test_both_runs_make_one_page_and_one_summary(pretraining, fine_tuning, tmp_p
     "summary.json",
   ]
 
+  assert summary["accounts"]["finetune"]["goodput"] == 0.75
+
   text = (output / "index.html").read_text(encoding="utf-8")
+  for cell in ("Training time in compile", "25.0%", "75.0%", "41.4%"):
+    assert text.count(cell) >= 1
   page = Page(text)
   assert page.loads == []
   assert "url(http" not in text and "@import" not in text

@@ -17,7 +17,7 @@ import tiny
 import elmer_jax
 from elmer_jax.errors import UserError
 from elmer_jax.prepare import prepare
-from elmer_jax.training import checkpoint, loop, workdirs
+from elmer_jax.training import accounts, checkpoint, loop, workdirs
 
 STEPS = 6
 
@@ -78,18 +78,42 @@ def test_a_run_leaves_what_it_promises(finished):
   assert sorted(kept) == ["4", "6"]
 
 
+def test_every_line_has_its_accounts(finished):
+  for line in (e for e in lines(finished) if e["split"] == "train"):
+    spent = [value for name, value in line.items() if name.startswith("seconds_")]
+    assert len(spent) == len(accounts.KINDS) and min(spent) >= 0
+    assert 0 < line["goodput"] < 1
+    assert line["tokens_per_second_per_chip"] == line["tokens_per_second"] / 8
+  closing = json.loads((finished / accounts.FILE).read_text())
+  parts = sum(closing[f"seconds_{kind}"] for kind in accounts.KINDS)
+  assert closing["goodput"] == pytest.approx(1 - parts / closing["seconds"], abs=1e-3)
+  assert min(closing["seconds_compile"], closing["seconds_evaluation"]) > 0
+  assert not {"mfu", "device_memory_peak_gib"} & set(closing)  # on a CPU
+
+
 def test_a_resumed_run_ends_bit_equal(text, finished, tmp_path):
-  """Cut off after its first checkpoint, started again, on another mesh layout too."""
+  """Cut off after its first checkpoint, started again with a trace of its steps."""
   shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
   shutil.rmtree(tmp_path / "checkpoints" / "6")
   # A save that was cut short leaves such a folder.
   (tmp_path / "checkpoints" / "6.orbax-checkpoint-tmp").mkdir()
-  run(configure(text), tmp_path)
+  config = configure(text)
+  config.profile = "5:6"
+  run(config, tmp_path)
   assert validation(tmp_path)[6] == validation(finished)[6]
   # Nothing is told twice.
   assert [(e["step"], e["split"]) for e in lines(tmp_path)] == [
     (e["step"], e["split"]) for e in lines(finished)
   ]
+  [trace] = (tmp_path / "profile").rglob("*.xplane.pb")
+  assert trace.stat().st_size > 0
+  # What the first start spent until step 4 is in the books of the second.
+  earlier, now = (
+    [e for e in lines(folder) if e["split"] == "train"]
+    for folder in (finished, tmp_path)
+  )
+  for kind in accounts.KINDS:
+    assert now[-1][f"seconds_{kind}"] >= earlier[1][f"seconds_{kind}"]
 
 
 def test_a_finished_run_is_left_alone(finished):

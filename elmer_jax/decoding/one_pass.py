@@ -4,9 +4,14 @@
 
 The number of positions is fixed beforehand and is never the reference's: the model
 says by its EOS where a text ends. Positions behind EOS count for nothing.
+
+What happens between the layers is the exit: "none" (plain layers), "soft" (each layer
+hands its guess upward) or "hard": a token leaves at the first layer whose distribution
+has an entropy below the threshold, and its state is copied upward from there.
 """
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -17,10 +22,19 @@ from elmer_jax.errors import UserError
 from elmer_jax.model import elmer
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.model.decoder import pass_on
+from elmer_jax.model.elmer import Elmer
 from elmer_jax.objectives import objective, soft_exit
 from elmer_jax.special_ids import EOS_ID, PAD_ID
 
-EXITS = ("none", "soft")
+EXITS = ("none", "soft", "hard")
+# What a checkpoint can do, by its objective, first what it is for; "none" for the rest.
+# Layers trained behind the soft-exit projection mean nothing without it, the others
+# have none; copies mean something only to layers that were trained among them.
+_FITTING = {
+  "soft_exit": ("soft",),
+  "hard_exit": ("hard", "none"),
+  "lplm": ("none", "hard"),
+}
 
 
 class Decoded(NamedTuple):
@@ -29,6 +43,7 @@ class Decoded(NamedTuple):
   ids: jax.Array  # [B, T] int32, the predictions of the last layer
   log_probability: jax.Array  # [B, T] float32, of those, in nats
   by_layer: jax.Array | None  # [L, B, T] int32, every layer's predictions
+  exit_layers: jax.Array | None = None  # [B, T] int32, 0-based; hard exit only
 
 
 @functools.partial(jax.jit, static_argnames=("config", "length", "exit", "all_layers"))
@@ -39,6 +54,7 @@ def decode(
   *,
   length: int,
   exit: str,
+  threshold: float = 0.0,
   all_layers: bool = False,
 ) -> Decoded:
   """Predicts `length` positions for each source in one pass.
@@ -48,13 +64,17 @@ def decode(
     params: its parameters.
     source_ids_BxS: int32 ids with BOS and EOS, padded with PAD.
     length: target positions T.
-    exit: "none" (plain layers) or "soft" (each layer hands its guess upward).
+    exit: one of `EXITS`.
+    threshold: of hard exit, in nats. With 0 no token leaves, as with "none".
     all_layers: whether to tell each layer's predictions too; the head then runs L
-      times, as it does for soft exit anyway.
+      times, as it does for soft and hard exit anyway. A token that has left says the
+      same in all layers above.
   """
   model = elmer.bind(config, params)
   encoded_BxSxD, mask_BxS = model.encode(source_ids_BxS)
   shape = (source_ids_BxS.shape[0], length)
+  if exit == "hard":
+    return _decode_hard(model, encoded_BxSxD, mask_BxS, shape, threshold)
   unknown_BxT = jnp.full(shape, PAD_ID, jnp.int32)
 
   def read(index, hidden_BxTxD, carry):
@@ -80,19 +100,63 @@ def decode(
   return Decoded(output.prediction, output.log_probability, None)
 
 
-def check_exit(exit: str, objective_name: str) -> None:
-  """Raises `UserError` for an exit that a checkpoint was not trained for.
+def _decode_hard(
+  model: Elmer,
+  encoded_BxSxD: jax.Array,
+  mask_BxS: jax.Array,
+  shape: tuple[int, int],
+  threshold: jax.Array,
+) -> Decoded:
+  """Runs all layers; whoever has left stands still in those above."""
+  unknown_BxT = jnp.full(shape, PAD_ID, jnp.int32)
 
-  Layers trained behind the soft-exit projection mean nothing without it, and the
-  others have no projection.
-  """
-  trained = "soft" if objective_name == "soft_exit" else "none"
+  def leave(index, raw_BxTxD, carry):
+    left_BxT, state_BxTxD, exit_layers_BxT, _ = carry
+    state_BxTxD = jnp.where(left_BxT[..., None], state_BxTxD, raw_BxTxD)
+    exit_layers_BxT = jnp.where(left_BxT, exit_layers_BxT, index)
+    output = objective.read_off_ramp(model, state_BxTxD, unknown_BxT)
+    left_BxT |= output.entropy < threshold
+    carry = left_BxT, state_BxTxD, exit_layers_BxT, output.log_probability
+    return state_BxTxD, carry, output.prediction
+
+  start = (
+    jnp.zeros(shape, bool),
+    jnp.zeros((*shape, model.config.d_model), encoded_BxSxD.dtype),
+    jnp.zeros(shape, jnp.int32),
+    jnp.zeros(shape, jnp.float32),
+  )
+  _, (_, _, exit_layers_BxT, best_BxT), by_layer_LxBxT = model.decode(
+    model.blank_target(*shape), encoded_BxSxD, mask_BxS, after_layer=leave, carry=start
+  )
+  return Decoded(by_layer_LxBxT[-1], best_BxT, by_layer_LxBxT, exit_layers_BxT)
+
+
+def default_exit(objective_name: str) -> str:
+  """Returns the exit that a model trained with this objective is for."""
+  return _FITTING.get(objective_name, ("none",))[0]
+
+
+def check_exit(exit: str, objective_name: str) -> None:
+  """Raises `UserError` for an exit that a checkpoint was not trained for."""
+  fitting = _FITTING.get(objective_name, ("none",))
   if exit not in EXITS:
     raise UserError(f"--exit is one of {', '.join(EXITS)}; not {exit!r}")
-  if exit != trained:
+  if exit not in fitting:
     raise UserError(
       f"--exit={exit} doesn't fit this checkpoint: it was trained with objective "
-      f"{objective_name}, use --exit={trained}"
+      f"{objective_name}, use --exit={' or --exit='.join(fitting)}"
+    )
+
+
+def check_threshold(threshold: float, exit: str, vocabulary_size: int) -> None:
+  """Raises `UserError` for a threshold that no entropy can meet or has a use for."""
+  if exit != "hard":
+    raise UserError(f"--threshold={threshold} is for --exit=hard; the exit is {exit}")
+  highest = math.log(vocabulary_size)
+  if not 0 <= threshold <= highest:
+    raise UserError(
+      f"--threshold={threshold} must lie between 0 (no token leaves early) and "
+      f"{highest:.2f} nats, the entropy of a guess among {vocabulary_size} tokens"
     )
 
 

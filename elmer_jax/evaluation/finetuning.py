@@ -3,9 +3,11 @@
 """What a fine-tuned model's texts are worth, beside texts that need no model.
 
 Everything is scored by `seqio.Evaluator` with the metric functions of the task: the
-model (named after its exit, `soft_exit` or `none`, or `autoregressive`), the same with
-adjacent repeats kept (`_repeats_kept`; only of one-pass models), the same with every
-source replaced by another example's (`_shuffled_source`), and the baselines.
+model (named after its exit, `soft_exit`, `hard_exit` or `none`, or `autoregressive`),
+the same with adjacent repeats kept (`_repeats_kept`; only of one-pass models), the same
+with every source replaced by another example's (`_shuffled_source`), and the baselines.
+Of a model with hard exit, the same with every token running through all layers
+(`_without_exits`) too.
 """
 
 import contextlib
@@ -22,6 +24,7 @@ from absl import logging
 from elmer_jax import api
 from elmer_jax.data import public_files, tasks
 from elmer_jax.data.recipe import Recipe, pairs_recipe
+from elmer_jax.decoding import one_pass
 from elmer_jax.errors import UserError
 from elmer_jax.evaluation import baselines
 from elmer_jax.training import checkpoint
@@ -70,7 +73,11 @@ def evaluate_finetuning(
     results = every_token
     if model.objective != "autoregressive":
       results = [api.without_repeats(model, result) for result in every_token]
-    systems = _model_systems(model, every_token, results)
+    name = _name(model, settings)
+    systems = _model_systems(name, every_token, results)
+    if name == "hard_exit":
+      all_layers = api.generate(model, sources, exit="none")
+      systems["hard_exit_without_exits"] = [result.token_ids for result in all_layers]
     for name, writer in writers.items():
       systems[name] = model.vocabulary.encode_batch(list(map(writer, sources)))
     scores = {name: evaluator.scores(rows) for name, rows in systems.items()}
@@ -83,6 +90,7 @@ def evaluate_finetuning(
     "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params)),
     "distinct_outputs": scores[main]["distinct_outputs"],
     "removed_repeats": sum(r.removed_repeats for r in results) / max(tokens, 1),
+    "mean_exit_layer": mean_exit_layer(model, every_token, name == "hard_exit"),
     "systems": scores,
     "samples": _samples(model, evaluator.pairs, results),
   }
@@ -91,6 +99,19 @@ def evaluate_finetuning(
     for (source, reference), result in zip(evaluator.pairs, results, strict=True)
   ]
   return found, predictions
+
+
+def mean_exit_layer(
+  model: api.Model, results: Sequence[api.Result], is_hard: bool
+) -> float | None:
+  """Returns the decoder layers that a token runs through, over all tokens before EOS.
+
+  Only hard exit spares any. None where there is no token.
+  """
+  if not is_hard:
+    return float(model.config.decoder_layers)
+  layers_N = np.concatenate([result.exit_layers for result in results])
+  return float(layers_N.mean() + 1) if layers_N.size else None
 
 
 def _generate(
@@ -103,12 +124,18 @@ def _generate(
   return results
 
 
+def _name(model: api.Model, settings: Mapping[str, object]) -> str:
+  """Returns how the model's own system is called, by how it writes."""
+  if model.objective == "autoregressive":
+    return model.objective
+  exit = settings.get("exit") or one_pass.default_exit(model.objective)
+  return {"soft": "soft_exit", "hard": "hard_exit", "none": "none"}[exit]
+
+
 def _model_systems(
-  model: api.Model, every_token: Sequence[api.Result], results: Sequence[api.Result]
+  name: str, every_token: Sequence[api.Result], results: Sequence[api.Result]
 ) -> dict[str, Rows]:
   """Returns the ids of the model's texts and of their variants, by name."""
-  names = {"soft_exit": "soft_exit", "autoregressive": "autoregressive"}
-  name = names.get(model.objective, "none")
   ids = [result.token_ids for result in results]
   systems = {name: ids}
   if results is not every_token:

@@ -10,7 +10,8 @@
                   "loss_by_layer": [...], "accuracy_by_layer": [...]},
      "test": {"soft_exit": {"rouge1": ..., "rouge2": ..., "rougeL": ...}, ...,
               "examples": 900, "distinct_outputs": 0.8, "removed_repeats": 0.1},
-     "seconds": {"pretrain.prepare": 30.0, "finetune.train": 400.0, ...}}
+     "seconds": {"pretrain.prepare": 30.0, "finetune.train": 400.0, ...},
+     "accounts": {"pretrain": {"goodput": 0.9, "seconds_compile": 20.0, ...}, ...}}
 
 Losses are nats per token, rates source and target tokens a second without padding,
 ROUGE 0 to 100, shares and accuracies 0 to 1. A part is there if its run is. The stages
@@ -49,6 +50,10 @@ SYSTEMS = {
   "soft_exit": "ELMER, soft exit",
   "soft_exit_repeats_kept": _KEPT,
   "soft_exit_shuffled_source": _SHUFFLED,
+  "hard_exit": "ELMER, hard exit",
+  "hard_exit_repeats_kept": _KEPT,
+  "hard_exit_shuffled_source": _SHUFFLED,
+  "hard_exit_without_exits": "the same, every token through all layers",
   "none": "Plain NAR, last layer",
   "none_repeats_kept": _KEPT,
   "none_shuffled_source": _SHUFFLED,
@@ -142,6 +147,7 @@ def _summary(runs: dict[str, Run]) -> dict:
     for purpose, run in runs.items()
     for stage, seconds in run.seconds.items()
   }
+  summary["accounts"] = {purpose: run.accounts for purpose, run in runs.items()}
   return summary
 
 
@@ -303,7 +309,7 @@ def _pretraining_samples(run: Run) -> str:
 def _sample_section(run: Run, title: str, rows: Sequence[tuple[str, str]]) -> str:
   """Returns samples with their exit maps; `rows` are (label, key of the sample)."""
   samples = run.results["samples"][:SAMPLES]
-  has_exits = run.config.get("objective", {}).get("name") != "autoregressive"
+  has_exits = _objective(run) != "autoregressive"
   blocks = []
   for sample in samples:
     lines = [
@@ -317,22 +323,28 @@ def _sample_section(run: Run, title: str, rows: Sequence[tuple[str, str]]) -> st
     else:
       lines.append(markup.element("p", markup.visible(sample["output"])))
     blocks.append(markup.element("article", "".join(lines), "sample"))
-  head = _exit_map_key(samples, run.layers) if has_exits else [_NO_EXITS]
+  head = _exit_map_key(run, samples) if has_exits else [_NO_EXITS]
   return markup.section(title, *head, *blocks)
 
 
 _NO_EXITS = markup.paragraph("Written token by token: there are no exits.")
 
 
-def _exit_map_key(samples: Sequence[dict], run_layers: int) -> list[str]:
+def _objective(run: Run) -> str | None:
+  return run.config.get("objective", {}).get("name")
+
+
+def _exit_map_key(run: Run, samples: Sequence[dict]) -> list[str]:
   """Returns what explains the exit maps of all samples together."""
   texts = [exit_map.tokens(s["layers"], s["exit_layers"]) for s in samples]
-  layers = max((len(sample["layers"]) for sample in samples), default=run_layers)
+  layers = max((len(sample["layers"]) for sample in samples), default=run.layers)
+  left = _objective(run) == "hard_exit"
+  where = "it left" if left else "its prediction last changed"
   return [
     markup.paragraph(
-      "The output is an exit map: each token has the colour of the layer at which its "
-      "prediction last changed, and what it was before stands above it. With the "
-      "legend: the share of tokens that each layer settled."
+      f"The output is an exit map: each token has the colour of the layer at which "
+      f"{where}, and what it was before stands above it. With the legend: the share of "
+      "tokens that each layer settled."
     ),
     exit_map.legend(layers, exit_map.shares(texts, layers)),
   ]
@@ -350,10 +362,25 @@ def _facts(runs: dict[str, Run]) -> str:
       "Examples evaluated": _count(found.get("examples")),
     }
     cells |= {f"Time to {s}": duration(t) for s, t in run.seconds.items()}
+    cells |= _accounts(run.accounts)
     for name, cell in cells.items():
       rows.setdefault(name, ["–"] * len(runs))[column] = cell
   heads = [_NAMES[purpose] for purpose in runs] if len(runs) > 1 else []
   return markup.section("Figures", markup.facts(rows, heads))
+
+
+def _accounts(found: dict[str, float]) -> dict[str, str]:
+  """Returns where the time of training went, and how well its chips were used."""
+  shares = {"Training time in steps": found.get("goodput")} | {
+    f"Training time in {name.removeprefix('seconds_')}": value / found["seconds"]
+    for name, value in found.items()
+    if name.startswith("seconds_")
+  }
+  shares["Model FLOPs utilisation"] = found.get("mfu")
+  cells = {name: f"{share:.1%}" for name, share in shares.items() if share is not None}
+  if "device_memory_peak_gib" in found:
+    cells["Device memory at most"] = f"{found['device_memory_peak_gib']:.1f} GiB"
+  return cells
 
 
 def _count(value: float | None) -> str:

@@ -38,6 +38,8 @@ class Run:
     config: the nested configuration.
     metrics: {split: {step: {name: value}}}, steps rising.
     seconds: {stage: seconds}.
+    accounts: where training's time went and what it achieved (`training.accounts`);
+      empty for a run that an older version made.
     results: what `evaluate` found.
   """
 
@@ -46,6 +48,7 @@ class Run:
   config: dict
   metrics: dict[str, dict[int, dict[str, float]]]
   seconds: dict[str, float]
+  accounts: dict[str, float]
   results: dict
 
   def curve(self, split: str, name: str) -> tuple[list[int], list[float]]:
@@ -97,13 +100,14 @@ def read_run(directory: str | Path) -> Run:
     raise UserError(
       f"{directory / name} lacks {', '.join(missing)}: run elmer_jax.evaluate again"
     )
-  timing = directory / "timing.json"
+  timing, accounts = directory / "timing.json", directory / "accounts.json"
   return Run(
     directory=directory,
     purpose=purpose,
     config=_read_object(directory / "config.json"),
     metrics=_read_metrics(directory / "metrics.jsonl"),
     seconds=_read_object(timing) if timing.is_file() else {},
+    accounts=_read_object(accounts) if accounts.is_file() else {},
     results=results,
   )
 

@@ -250,8 +250,11 @@ def _metadata(
     generation |= _read_json(folder / "generation_config.json")
   usual = "soft_exit" if config.soft_exit else "autoregressive"
   target_length = ours.get("target_length") or generation.get("max_length")
+  objective = {"name": ours.get("objective", usual)}
+  if "exit_threshold" in ours:
+    objective["exit_threshold"] = ours["exit_threshold"]
   return {
-    "objective": {"name": ours.get("objective", usual)},
+    "objective": objective,
     "source_length": ours.get("source_length")
     or min(_LONGEST_SOURCE, config.positions),
     "target_length": min(target_length or _USUAL_TARGET, config.positions),
@@ -306,6 +309,8 @@ def _descriptions(config: ModelConfig, metadata: Mapping) -> dict[str, dict]:
 def _bart_config(config: ModelConfig, metadata: Mapping) -> dict[str, Any]:
   named = {theirs: getattr(config, ours) for ours, theirs in _SIZES.items()}
   named |= {theirs: getattr(config, ours) for ours, theirs in _OPTIONS.items()}
+  objective = metadata["objective"]
+  threshold = {k: v for k, v in objective.items() if k == "exit_threshold"}
   return {
     "architectures": ["BartForConditionalGeneration"],
     "model_type": "bart",
@@ -317,7 +322,8 @@ def _bart_config(config: ModelConfig, metadata: Mapping) -> dict[str, Any]:
     "is_encoder_decoder": True,
     "torch_dtype": "float32",
     "elmer_jax": {
-      "objective": metadata["objective"]["name"],
+      "objective": objective["name"],
+      **threshold,
       "source_length": metadata["source_length"],
       "target_length": metadata["target_length"],
     },

@@ -3,8 +3,18 @@
 """The sizes and options of a model."""
 
 import dataclasses
+import difflib
 
 from elmer_jax.errors import UserError
+
+# What the backward pass finds of a layer; the rest it computes a second time. Each
+# name keeps less than the one before it.
+REMAT = (
+  "none",  # everything is kept
+  "dots",  # the outputs of all matrix products, attention's scores among them
+  "projections",  # the outputs of products with parameters; no scores
+  "layer",  # the layer's input alone
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +44,7 @@ class ModelConfig:
   scale_embedding: bool = False  # token embeddings times sqrt(d_model)
   soft_exit: bool = False  # has the projection of soft exit
   dtype: str = "float32"  # of the computation; parameters are float32 always
-  remat: str = "none"  # "none", or "layer": recompute each layer in the backward pass
+  remat: str = "none"  # what is computed twice to save memory: one of REMAT
   head_chunk: int = 8192  # vocabulary rows whose logits exist at one time
 
   def __post_init__(self):
@@ -44,9 +54,10 @@ class ModelConfig:
       "model.dtype is 'float32' or 'bfloat16'",
       self.dtype,
     )
-    _require(
-      self.remat in ("none", "layer"), "model.remat is 'none' or 'layer'", self.remat
-    )
+    if self.remat not in REMAT:
+      [near] = difflib.get_close_matches(self.remat, REMAT, n=1, cutoff=0)
+      rule = f"model.remat is one of {', '.join(REMAT)} (did you mean {near}?)"
+      _require(False, rule, self.remat)
     for side in ("encoder", "decoder"):
       heads = getattr(self, f"{side}_heads")
       _require(

@@ -14,6 +14,13 @@ from flax import nnx
 
 from elmer_jax.model.config import ModelConfig
 
+# What each name of `config.REMAT` but "none" keeps of a layer for the backward pass.
+_POLICIES = {
+  "dots": jax.checkpoint_policies.dots_saveable,
+  "projections": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  "layer": jax.checkpoint_policies.nothing_saveable,
+}
+
 
 def stack(
   make_layer: Callable[[nnx.Rngs], nnx.Module], count: int, rngs: nnx.Rngs
@@ -40,8 +47,8 @@ def scan_layers(
     layer_state, index = inputs
     return step(nnx.merge(graph, layer_state), index, carry)
 
-  if config.remat == "layer":
-    body = jax.checkpoint(body, prevent_cse=False)
+  if config.remat != "none":
+    body = jax.checkpoint(body, prevent_cse=False, policy=_POLICIES[config.remat])
   return jax.lax.scan(body, carry, (state, jnp.arange(count)))
 
 

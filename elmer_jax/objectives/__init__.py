@@ -4,6 +4,7 @@
 
 lplm            pre-training: every token at a layer of its own
 soft_exit       fine-tuning: every layer hands its guess upward
+hard_exit       fine-tuning: as lplm, for tokens that leave where a layer is sure
 last_layer      fine-tuning: plain NAR, one loss at the top
 autoregressive  BART's: each token from those before it
 """
@@ -11,10 +12,10 @@ autoregressive  BART's: each token from those before it
 import ml_collections
 
 from elmer_jax.errors import UserError
-from elmer_jax.objectives import autoregressive, last_layer, lplm, soft_exit
+from elmer_jax.objectives import autoregressive, hard_exit, last_layer, lplm, soft_exit
 from elmer_jax.objectives.objective import Objective
 
-NAMES = ("lplm", "soft_exit", "last_layer", "autoregressive")
+NAMES = ("lplm", "soft_exit", "hard_exit", "last_layer", "autoregressive")
 
 
 def get(config: ml_collections.ConfigDict) -> Objective:
@@ -24,6 +25,8 @@ def get(config: ml_collections.ConfigDict) -> Objective:
       return lplm.make()
     case "soft_exit":
       return soft_exit.make(config.objective)
+    case "hard_exit":
+      return hard_exit.make(config.objective)
     case "last_layer":
       return last_layer.make()
     case "autoregressive":

@@ -104,7 +104,8 @@ def _forward(states_NxD, head: Head, targets_N, chunk: int):
     nll=log_sum_N - target_N,
     prediction=best_id_N,
     log_probability=best_N - head.choice_shift_V[best_id_N] - log_sum_N,
-    entropy=log_sum_N - weighted_N / sum_N,
+    # By rounding alone it would fall below 0.
+    entropy=jnp.maximum(log_sum_N - weighted_N / sum_N, 0.0),
     is_correct=target_N + head.choice_shift_V[targets_N] == best_N,
   )
   return output, (states_NxD, head, targets_N, log_sum_N)

@@ -82,12 +82,23 @@ def loss(model: Elmer, batch: dict, keys_B: jax.Array, dropout: bool) -> Sums:
     keys_B: one key a row, for the exit layers and for dropout.
     dropout: whether to drop.
   """
-  targets_BxT = batch["target_ids"]
   exit_layers_BxT = draw_exit_layers(
     layers.fold_in(keys_B, objective.EXIT_LAYERS),
-    targets_BxT.shape[1],
+    batch["target_ids"].shape[1],
     model.config.decoder_layers,
   )
+  return loss_at(model, batch, exit_layers_BxT, keys_B, dropout)
+
+
+def loss_at(
+  model: Elmer,
+  batch: dict,
+  exit_layers_BxT: jax.Array,
+  keys_B: jax.Array,
+  dropout: bool,
+) -> Sums:
+  """Sums the cross-entropy at the exit states of given exit layers."""
+  targets_BxT = batch["target_ids"]
   encoded_BxSxD, mask_BxS, dropout_keys_B = objective.encode(
     model, batch, keys_B, dropout
   )

@@ -3,7 +3,6 @@
 """The training loop, from top to bottom: mesh, data, model, step, restore, loop."""
 
 import statistics
-import time
 
 import jax
 import ml_collections
@@ -16,8 +15,10 @@ from elmer_jax.model.config import ModelConfig
 from elmer_jax.parallel import processes, sharding
 from elmer_jax.parallel.mesh import make_mesh
 from elmer_jax.training import batches, checkpoint
+from elmer_jax.training.accounts import Accounts, Rates
 from elmer_jax.training.metrics import Metrics, Progress
 from elmer_jax.training.optimizer import make_optimizer
+from elmer_jax.training.profiling import Profile
 from elmer_jax.training.step import Program, State, make_program
 
 
@@ -33,6 +34,7 @@ def train(
     The seconds spent in training, earlier starts included.
   """
   steps = config.train.steps
+  accounts = Accounts()
   # Mesh and data.
   mesh = make_mesh(config)
   sharding.check_batch(mesh, config.data.batch_size, config.train.accumulation)
@@ -52,18 +54,18 @@ def train(
   manager = checkpoint.open_manager(folder, keep=config.checkpoint.keep)
   if processes.is_first():
     vocabulary.save(folder / "vocabulary")
-  state, spent = _start(config, model_config, program, manager)
+  state, metadata = _start(config, model_config, program, manager)
+  accounts.resume(metadata)
   first = int(state.step)
   metrics = Metrics(workdir, first, active=processes.is_first())
-  clock = time.monotonic() - spent
 
   def save(state: State) -> None:
-    checkpoint.save(
-      manager, state, _metadata(config, model_config, time.monotonic() - clock)
-    )
+    with accounts.spend("checkpoint"):
+      checkpoint.save(manager, state, _metadata(config, model_config, accounts))
 
   def evaluate(state: State) -> None:
-    values = validate(program, state.params, mesh, held_out, config.seed)
+    with accounts.spend("evaluation"):
+      values = validate(program, state.params, mesh, held_out, config.seed)
     metrics.write(int(state.step), "validation", values)
     logging.info(
       "step %d/%d  validation loss %.4f  accuracy %.3f",
@@ -71,16 +73,24 @@ def train(
     )
 
   # Loop.
+  accounts.end_start()
   with jax.set_mesh(mesh):
     if first == 0:
       evaluate(state)
-    report = _Reporter(metrics, Progress(first, steps), config.train.log_every, steps)
+    report = _Reporter(
+      metrics, Progress(first, steps), accounts, Rates(config, model_config), config
+    )
+    profile = Profile(config, workdir, active=processes.is_first())
     stream = data.iterate(first)
     for step in range(first + 1, steps + 1):
-      batch = sharding.global_batch(mesh, next(stream))
-      state, values = program.train(state, batch, config.seed)
-      # The device works on this step while the host reads the last one's metrics.
-      report.after(step, values)
+      with profile.of(step, wait=report.flush):
+        with accounts.spend("input"):
+          batch = sharding.global_batch(mesh, next(stream))
+        state, values = program.train(state, batch, config.seed)
+        if step == first + 1:
+          report.restart(first)  # what compiling took is no rate
+        # The device works on this step while the host reads the last one's metrics.
+        report.after(step, values)
       evaluates = step % config.train.eval_every == 0 or step == steps
       saves = step % config.checkpoint.every == 0 or step == steps
       if evaluates or saves:
@@ -90,18 +100,30 @@ def train(
         if saves:
           save(state)
         report.restart(step)
-    manager.wait_until_finished()
+    with accounts.spend("checkpoint"):
+      manager.wait_until_finished()
   manager.close()
   metrics.close()
-  return time.monotonic() - clock
+  if processes.is_first():
+    accounts.close(workdir, report.rates)
+  return accounts.seconds
 
 
 class _Reporter:
   """Reads each step's metrics one step late, so that nobody waits for the device."""
 
-  def __init__(self, metrics: Metrics, progress: Progress, every: int, steps: int):
+  def __init__(
+    self,
+    metrics: Metrics,
+    progress: Progress,
+    accounts: Accounts,
+    rates: Rates,
+    config: ml_collections.ConfigDict,
+  ):
     self._metrics, self._progress = metrics, progress
-    self._every, self._steps = every, steps
+    self._accounts, self._rates = accounts, rates
+    self._every, self._steps = config.train.log_every, config.train.steps
+    self.rates: dict[str, float] = {}  # of the last line
     self._since: list[dict[str, float]] = []  # the steps since the last line
     self._pending: tuple[int, dict] | None = None
 
@@ -125,7 +147,10 @@ class _Reporter:
         if name != "tokens"
       }
       means["learning_rate"] = self._since[-1]["learning_rate"]
-      self._metrics.write(step, "train", self._progress.line(step, means, tokens))
+      line = self._progress.line(step, means, tokens)
+      per_second = line["updates_per_second"], line["tokens_per_second"]
+      self.rates = self._rates.of(*per_second)
+      self._metrics.write(step, "train", line | self.rates | self._accounts.figures())
       self._since = []
 
   def restart(self, step: int) -> None:
@@ -156,15 +181,15 @@ def _start(
   model_config: ModelConfig,
   program: Program,
   manager,
-) -> tuple[State, float]:
-  """Returns the state to go on from and the seconds already spent on it."""
+) -> tuple[State, dict]:
+  """Returns the state to go on from, and the metadata that was saved with it."""
   step = manager.latest_step()
   if step is not None:
     state, metadata = checkpoint.restore(
       manager, step, program.shapes, program.shardings
     )
     logging.info("resumed from update %d of %d", step, config.train.steps)
-    return state, metadata["seconds"]
+    return state, metadata
   state = program.init(config.seed)
   if config.init_from:
     params = checkpoint.start_from(config.init_from, model_config, state.params)
@@ -172,16 +197,17 @@ def _start(
     state = state._replace(params=placed)
   count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
   logging.info("%s parameters on %d devices", f"{count:,}", jax.device_count())
-  return state, 0.0
+  return state, {}
 
 
 def _metadata(
-  config: ml_collections.ConfigDict, model_config: ModelConfig, seconds: float
+  config: ml_collections.ConfigDict, model_config: ModelConfig, accounts: Accounts
 ) -> dict:
   return {
     "model": checkpoint.describe(model_config),
     "objective": config.objective.to_dict(),
     "source_length": config.data.source_length,
     "target_length": config.data.target_length,
-    "seconds": seconds,
+    "seconds": accounts.seconds,
+    "spent": accounts.spent(),
   }

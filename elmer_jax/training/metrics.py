@@ -70,13 +70,18 @@ class Progress:
       tokens: source and target tokens (not PAD) since the last line.
 
     Returns:
-      `values` with `tokens_per_second`, over the whole machine.
+      `values` with `tokens_per_second`, over the whole machine, and
+      `updates_per_second`.
     """
     now = time.monotonic()
     seconds = max(now - self._time, 1e-9)
-    left = (self._steps - step) * seconds / max(step - self._step, 1)
+    updates = max(step - self._step, 1)
+    left = (self._steps - step) * seconds / updates
     self._step, self._time = step, now
-    values = values | {"tokens_per_second": tokens / seconds}
+    values = values | {
+      "tokens_per_second": tokens / seconds,
+      "updates_per_second": updates / seconds,
+    }
     logging.info(
       "step %d/%d  loss %.3f  accuracy %.3f  %s tokens/s  %s left",
       step,

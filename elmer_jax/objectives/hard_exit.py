@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Hard exit: fine-tuning for tokens that leave at the first layer that is sure of them.
+
+Decoding stops a token where its off-ramp's entropy falls below a threshold and copies
+its state upward (`decoding.one_pass`). So the layers are trained among such copies: as
+in pre-training (`lplm`), each token at an exit layer drawn for it.
+
+When decoding, easy tokens leave early and often all others stay to the last layer,
+which of L layers drawn uniformly gets one L-th of the loss. `full_depth` is the share
+of rows whose tokens all stay, as they do with a threshold of 0: no further pass is
+needed for it. It is 0 by default, the published form.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from elmer_jax.errors import UserError
+from elmer_jax.model import layers
+from elmer_jax.model.elmer import Elmer
+from elmer_jax.objectives import lplm, objective
+from elmer_jax.objectives.objective import Objective, Sums
+
+
+def draw_exit_layers(
+  keys_B: jax.Array, length: int, count: int, full_depth: float
+) -> jax.Array:
+  """Returns exit layers [B, T] int32: uniform, or the last layer for a whole row."""
+  keys_B = layers.fold_in(keys_B, objective.EXIT_LAYERS)
+  drawn_BxT = lplm.draw_exit_layers(keys_B, length, count)
+  stays_B = jax.vmap(lambda key: jax.random.bernoulli(key, full_depth))(
+    layers.fold_in(keys_B, 1)
+  )
+  return jnp.where(stays_B[:, None], count - 1, drawn_BxT)
+
+
+def loss(
+  model: Elmer, batch: dict, keys_B: jax.Array, dropout: bool, *, full_depth: float
+) -> Sums:
+  """Sums the cross-entropy at the exit states.
+
+  Args:
+    model: the model.
+    batch: `source_ids` [B, S], `target_ids` [B, T].
+    keys_B: one key a row, for the exit layers and for dropout.
+    dropout: whether to drop.
+    full_depth: share of rows whose tokens all run through all layers.
+  """
+  length = batch["target_ids"].shape[1]
+  exit_layers_BxT = draw_exit_layers(
+    keys_B, length, model.config.decoder_layers, full_depth
+  )
+  return lplm.loss_at(model, batch, exit_layers_BxT, keys_B, dropout)
+
+
+def make(options: ml_collections.ConfigDict) -> Objective:
+  """Returns the objective for `config.objective`.
+
+  Raises:
+    UserError: `full_depth` is no share, or `exit_threshold` no entropy.
+  """
+  if not options.exit_threshold >= 0:
+    raise UserError(
+      f"objective.exit_threshold is 0 nats or more; it is {options.exit_threshold}"
+    )
+  if not 0 <= options.full_depth <= 1:
+    raise UserError(
+      f"objective.full_depth is a share, 0 to 1; it is {options.full_depth}"
+    )
+  form = functools.partial(loss, full_depth=options.full_depth)
+
+  def evaluate(model: Elmer, batch: dict, keys_B: jax.Array) -> Sums:
+    sums = form(model, batch, keys_B, False)
+    return sums._replace(metrics=sums.metrics | objective.every_layer(model, batch))
+
+  return Objective(form, evaluate)

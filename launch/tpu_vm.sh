@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+#
+# [TPU=name ZONE=zone TYPE=v4-128 ...] bash launch/tpu_vm.sh [--dry_run] COMMAND [FLAGS...]
+#
+# One run on all workers of a Cloud TPU VM, for example
+#   bash launch/tpu_vm.sh train --config=configs/pretrain_base.py --workdir=/mnt/shared/W
+# Creates the VM or takes the one of that name, copies the last commit to it, installs,
+# runs and shows what the workers say; after a preemption all again: the run goes on from
+# its checkpoint if the workdir outlives the VM. --dry_run prints the calls.
+set -euo pipefail
+TPU="${TPU:-elmer}"                # the VM's name
+ZONE="${ZONE:-us-central2-b}"      # gcloud's own settings name the project
+TYPE="${TYPE:-v4-8}"               # accelerator type
+IMAGE="${IMAGE:-tpu-ubuntu2204-base}"
+QUEUED="${QUEUED:-}"               # not empty: ask for it as a queued resource
+CREATE_FLAGS="${CREATE_FLAGS---spot}"
+# Run on every worker first; here also mount the file system of the workdir.
+SETUP="${SETUP:-sudo apt-get -qq update && sudo apt-get -qq install -y python3.11-venv}"
+ATTEMPTS="${ATTEMPTS:-100}"
+WAIT="${WAIT:-60}"                 # seconds between two looks at the VM
+
+dry_run=
+if [[ ${1:-} == --dry_run ]]; then dry_run=1 && shift; fi
+if (($# < 1)) || [[ $1 == -* ]]; then
+  echo "usage: bash launch/tpu_vm.sh [--dry_run] COMMAND [FLAGS...]" >&2 && exit 2
+fi
+command="$1" archive="$(mktemp --suffix=.tar.gz)"
+trap 'rm -f "$archive"' EXIT
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+kind=tpu-vm field=state image=--version remove=()
+if [[ -n $QUEUED ]]; then
+  kind=queued-resources field=state.state image=--runtime-version remove=(--force)
+  CREATE_FLAGS="$CREATE_FLAGS --node-id=$TPU"
+fi
+read -ra more <<<"$CREATE_FLAGS"
+printf -v flags ' %q' "${@:2}" --distributed=auto
+
+say() { echo "$*" >&2; }
+run() { if [[ -n $dry_run ]]; then echo "${*@Q}"; else "$@"; fi; }
+tpus() { run gcloud compute tpus "$1" "$2" "${@:3}" "--zone=$ZONE"; }
+on_all() { tpus tpu-vm ssh "$TPU" --worker=all "--command=$1"; }
+state() { tpus "$kind" describe "$TPU" "--format=value($field)" 2>/dev/null || true; }
+create() { tpus "$kind" create "$TPU" "--accelerator-type=$TYPE" "$image=$IMAGE" "${more[@]}"; }
+is_ready() { [[ $1 == READY || $1 == ACTIVE ]]; }
+make_ready() {
+  local now
+  if [[ -n $dry_run ]]; then state && create && return; fi
+  while now="$(state)" && ! is_ready "$now"; do
+    say "$TPU is ${now:-not there}"
+    case "$now" in
+      "") create ;;
+      ACCEPTED | *ING | WAITING_FOR_RESOURCES) sleep "$WAIT" ;;
+      *) tpus "$kind" delete "$TPU" --quiet "${remove[@]}" ;;
+    esac
+  done
+}
+start() {
+  run git archive --format=tar.gz --output="$archive" HEAD &&
+    tpus tpu-vm scp "$archive" "$TPU:elmer_jax.tar.gz" --worker=all &&
+    on_all "$SETUP && mkdir -p elmer_jax && tar xzf elmer_jax.tar.gz -C elmer_jax &&
+      PYTHON=python3.11 bash elmer_jax/launch/install.sh tpu" &&
+    on_all "cd elmer_jax && .venv-3.11/bin/python -m elmer_jax.$command$flags"
+}
+
+for ((attempt = 1; attempt <= ATTEMPTS; attempt++)); do
+  make_ready
+  start && exit
+  status=$?
+  sleep "$WAIT" # a VM that is being taken away looks healthy for a while
+  now="$(state)"
+  if is_ready "$now"; then exit "$status"; fi # so the command itself has failed
+  say "$TPU is ${now:-gone}: attempt $attempt of $ATTEMPTS ended"
+done
+exit 1
