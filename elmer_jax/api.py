@@ -140,7 +140,6 @@ def load(path: str) -> Model:
       f"{loaded.vocabulary} has {vocabulary.size} tokens, the model at {path} "
       f"{loaded.config.vocabulary_size}: they don't belong together"
     )
-  # What an older run or another program wrote has no threshold.
   objective = {**configuration.default().objective, **loaded.metadata["objective"]}
   return Model(
     loaded.config,
@@ -164,6 +163,7 @@ def generate(
   batch_size: int = 32,
   remove_repeats: bool | None = None,
   search: Search | None = None,
+  oracle_lengths: Sequence[int] | None = None,
 ) -> list[Result]:
   """Writes a text for each text, all tokens of it in one pass.
 
@@ -181,6 +181,8 @@ def generate(
       if they were written in one pass.
     search: how an autoregressive model, which writes token by token, goes about it; by
       default with the settings that it came with.
+    oracle_lengths: for comparisons alone: the positions of each text, its reference's
+      tokens with EOS. No model that is used knows them.
 
   Raises:
     UserError: for an exit the checkpoint can't do, a threshold out of range or without
@@ -196,6 +198,7 @@ def generate(
       batch_size=batch_size,
       remove_repeats=remove_repeats,
       search=search,
+      oracle_lengths=oracle_lengths,
     )
   )
 
@@ -210,6 +213,7 @@ def stream(
   batch_size: int = 32,
   remove_repeats: bool | None = None,
   search: Search | None = None,
+  oracle_lengths: Sequence[int] | None = None,
 ) -> Iterator[Result]:
   """Yields what `generate` returns, a batch of `texts` in memory at a time."""
   exit = exit or one_pass.default_exit(model.objective)
@@ -226,6 +230,9 @@ def stream(
       f"beams are for autoregressive models; this one was trained with "
       f"{model.objective} and writes all tokens at once"
     )
+  if oracle_lengths is not None and is_autoregressive:
+    raise UserError("an autoregressive model ends its texts itself: no oracle_lengths")
+  lengths = None if oracle_lengths is None else iter(oracle_lengths)
   if remove_repeats is None:
     remove_repeats = not is_autoregressive
   sources = Sources(model)
@@ -235,7 +242,10 @@ def stream(
     if is_autoregressive:
       results = _write(model, rows, length, search or model.search)
     else:
-      results = _decode(model, rows, exit, threshold, length)
+      told = None
+      if lengths:
+        told = np.resize(list(itertools.islice(lengths, len(batch))), len(rows))
+      results = _decode(model, rows, exit, threshold, length, told)
     for text, result in zip(batch, results, strict=False):
       if not text.strip():
         result = _first_tokens(model, result, 0)
@@ -321,7 +331,12 @@ def text_with_masks(vocabulary: Vocabulary, ids: np.ndarray) -> str:
 
 
 def _decode(
-  model: Model, rows_BxS: np.ndarray, exit: str, threshold: float, length: int
+  model: Model,
+  rows_BxS: np.ndarray,
+  exit: str,
+  threshold: float,
+  length: int,
+  oracle_lengths_B: np.ndarray | None,
 ) -> Iterator[Result]:
   """Yields a result for each row, with every token before EOS."""
   decoded = one_pass.decode(
@@ -331,6 +346,7 @@ def _decode(
     length=length,
     exit=exit,
     threshold=threshold,
+    oracle_lengths_B=oracle_lengths_B,
     all_layers=True,
   )
   ids_BxT, by_layer_LxBxT = np.asarray(decoded.ids), np.asarray(decoded.by_layer)

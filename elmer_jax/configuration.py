@@ -71,6 +71,9 @@ def _data() -> ml_collections.ConfigDict:
   # Own text or pairs, 'a.txt,b/*.jsonl.zst'; for public tasks, where their files lie:
   # 'wikipedia_lplm=w/*.zst,books_lplm=b/*.zst'
   data.files = ""
+  # JSONL of pairs that stand for the training split (`elmer_jax.distill` makes them);
+  # the other splits stay. Empty: the task's own.
+  data.distilled = ""
   # Of a mixture, how often the examples of each part come: 'wikipedia_lplm=1,
   # books_lplm=2'. Empty: as the mixture has it, books_wiki_lplm by tokens.
   data.rates = ""
@@ -100,6 +103,13 @@ def _objective() -> ml_collections.ConfigDict:
   # to do so in the published form, which leaks it.
   objective.gold_mixing = 0.3
   objective.published_mixing = False
+  # Fine-tuning: share of each target's weight that is spread over the vocabulary; the
+  # validation's losses are without it. 0: off.
+  objective.label_smoothing = 0.0
+  # soft_exit, hard_exit, last_layer: of as many tokens as a first pass gets wrong this
+  # share are told to the second (GLAT), rising from 0 over so many updates. 0: off.
+  objective.glancing = 0.0
+  objective.glancing_ramp = 1000
   # Hard exit only: share of the rows whose tokens all run through all layers.
   objective.full_depth = 0.0
   # Decoding with hard exit: a token leaves at the first layer whose distribution has

@@ -58,6 +58,7 @@ def evaluate(
   split: str | None = None,
   settings: Mapping[str, object] | None = None,
   variant: str = "",
+  oracle_length: bool = False,
 ) -> dict:
   """Measures the newest checkpoint of a run, if that was not done yet.
 
@@ -68,6 +69,7 @@ def evaluate(
       validation split; a fine-tuning on its test split, of own pairs on validation.
     settings: keyword arguments of `api.generate`, by default none.
     variant: distinguishes the files of other settings: evaluation/SPLIT-VARIANT.json.
+    oracle_length: whether a row of texts with their references' lengths is wanted too.
 
   Returns:
     The content of WORKDIR/evaluation/pretrain.json or SPLIT.json.
@@ -79,13 +81,18 @@ def evaluate(
   workdirs.claim(config, workdir)
   _, step = checkpoint.find(workdir)
   split = measured_split(config, split)
-  if found := evaluated(config, workdir, split, variant):
+  if found := evaluated(config, workdir, split, variant, oracle_length):
     logging.info("%s is evaluated already: update %d", workdir, step)
     return found
   start = time.monotonic()
   compilation.cache_programs()
   model = api.load(workdir)
   result = result_path(config, workdir, split, variant)
+  if oracle_length and model.objective in ("lplm", "autoregressive"):
+    raise UserError(
+      "--oracle_length is for fine-tuned models that write all tokens at once; "
+      f"{workdir} was trained with objective {model.objective}"
+    )
   if config.objective.name == "lplm":
     from elmer_jax.evaluation.pretraining import evaluate_pretraining
 
@@ -94,7 +101,7 @@ def evaluate(
     from elmer_jax.evaluation.finetuning import evaluate_finetuning
 
     found, predictions = evaluate_finetuning(
-      config, workdir, model, split, settings or {}
+      config, workdir, model, split, settings or {}, oracle_length
     )
     lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in predictions]
     write_whole(predictions_path(result), "".join(lines))
@@ -106,15 +113,20 @@ def evaluate(
 
 
 def evaluated(
-  config: ml_collections.ConfigDict, workdir: str, split: str, variant: str = ""
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  split: str,
+  variant: str = "",
+  oracle_length: bool = False,
 ) -> dict | None:
   """Returns what `evaluate` found at the newest checkpoint; None: not done yet."""
   path = result_path(config, workdir, split, variant)
   if not path.exists():
     return None
   found = json.loads(path.read_text())
+  has_all = found.get("oracle_length", False) or not oracle_length
   _, step = checkpoint.find(workdir)
-  return found if found["checkpoint_step"] == step else None
+  return found if found["checkpoint_step"] == step and has_all else None
 
 
 def result_path(

@@ -63,6 +63,20 @@ def test_every_mesh_gives_the_same_losses(reference, sizes):
   np.testing.assert_allclose(ours, reference, rtol=1e-5)
 
 
+def test_glancing_and_smoothing_are_the_same_however_a_batch_is_split():
+  """Soft exit's mixing alone would not be: see `soft_exit`."""
+  changes = {
+    "objective__name": "last_layer",
+    "objective__glancing": 0.5,
+    "objective__glancing_ramp": 2,
+    "objective__label_smoothing": 0.1,
+  }
+  alone = losses(devices=1, **changes)
+  sizes = {"mesh__data": 2, "mesh__fsdp": 2, "mesh__tensor": 2}
+  ours = losses(devices=8, train__accumulation=2, **sizes, **changes)
+  np.testing.assert_allclose(ours, alone, rtol=1e-5)
+
+
 def test_accumulation_and_remat_change_nothing(reference):
   """Dropout and exit draws go with the row, so they are in this comparison."""
   ours = losses(devices=2, train__accumulation=4, model__remat="layer")

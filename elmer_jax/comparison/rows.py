@@ -17,6 +17,7 @@ from elmer_jax.decoding.incremental import Search
 from elmer_jax.errors import UserError
 
 STARTS = {"pretrained": "LPLM pre-training", "random": "random start"}
+AVERAGED = 5  # of the last checkpoints
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,15 +30,21 @@ class Row:
     pretrained: whether it starts from the pre-trained weights, else from random ones.
     keys: of `finetune` with their values, where they differ.
     settings: keyword arguments of `api.generate`, where they differ.
-    of: the row whose weights these settings decode; by default its own.
-    beside: the row from which this one differs in one thing; their difference is told.
+    distilled: whether the targets are what the autoregressive row has written.
+    averaged: whether the weights are the mean of the run's last checkpoints.
+    oracle: whether the decoder was told the length of each reference.
+    of: the row whose run this one reads; by default it has its own.
+    beside: the row from which this one differs; their difference is told.
   """
 
   name: str
   label: str
-  pretrained: bool
+  pretrained: bool = True
   keys: Mapping[str, object] = dataclasses.field(default_factory=dict)
   settings: Mapping[str, object] = dataclasses.field(default_factory=dict)
+  distilled: bool = False
+  averaged: bool = False
+  oracle: bool = False
   of: str = ""
   beside: str = ""
 
@@ -49,7 +56,7 @@ class Row:
   @property
   def variant(self) -> str:
     """What the files of its evaluation are called by; "" where it is the default."""
-    return self.name if self.of else ""
+    return self.name if self.settings else ""
 
   @property
   def start(self) -> str:
@@ -65,13 +72,14 @@ class Claim:
   worse: str
 
 
-# From the reference to what the method adds to it.
 _METHODS = {
   "ar": ("Autoregressive, greedy", "autoregressive"),
   "plain": ("Plain NAR", "last_layer"),
+  "hard": ("ELMER, hard exit", "hard_exit"),
   "soft": ("ELMER, soft exit", "soft_exit"),
 }
 GREEDY, BEAM = "ar_pretrained", "ar_pretrained_beam4"
+_PLAIN, _SOFT = "plain_pretrained", "soft_pretrained"
 
 
 def _main_rows() -> list[Row]:
@@ -82,6 +90,25 @@ def _main_rows() -> list[Row]:
   ]
 
 
+def _option(name: str, label: str, base: str = _PLAIN, **others) -> Row:
+  """Returns a row that adds to another one what `others` say."""
+  method = base.partition("_")[0]
+  words, objective = _METHODS[method]
+  if "of" not in others:
+    others["keys"] = {"objective.name": objective, **others.get("keys", {})}
+  label = f"{words} + {label}"
+  return Row(f"{base}_{name}", label, beside=base, **others)
+
+
+_KEEP = {"checkpoint.keep": AVERAGED}
+_SMOOTHING = {"objective.label_smoothing": 0.1}
+_GLANCING = {"objective.glancing": 0.5}
+_ALL = {
+  "keys": _SMOOTHING | _GLANCING | _KEEP,
+  "distilled": True,
+  "averaged": True,
+}
+
 ROWS = {
   row.name: row
   for row in (
@@ -89,22 +116,36 @@ ROWS = {
     Row(
       BEAM,
       "Autoregressive, beam 4",
-      True,
       settings={"search": Search(beams=4)},
       of=GREEDY,
       beside=GREEDY,
     ),
+    _option("smoothing", "label smoothing", keys=_SMOOTHING),
+    _option("glancing", "glancing", keys=_GLANCING),
+    _option("distilled", "distillation", distilled=True),
+    _option("averaged", "averaging", averaged=True, keys=_KEEP),
+    _option("all", "all four", **_ALL),
+    _option("all", "all four", _SOFT, **_ALL),
+    _option("oracle", "length oracle", oracle=True, of=_PLAIN),
+    _option("oracle", "length oracle", _SOFT, oracle=True, of=_SOFT),
   )
 }
 
-# What the paper says, for each start, and of the starts.
+# What the paper says: of each start, and of the starts.
 CLAIMS = (
   *(
-    Claim(f"soft exit ≥ plain NAR ({words})", f"soft_{start}", f"plain_{start}")
+    Claim(f"{ours} ≥ {theirs} ({words})", f"{better}_{start}", f"{worse}_{start}")
     for start, words in STARTS.items()
+    for better, ours, worse, theirs in (
+      ("soft", "soft exit", "hard", "hard exit"),
+      ("hard", "hard exit", "plain", "plain NAR"),
+      ("soft", "soft exit", "plain", "plain NAR"),
+    )
   ),
   *(
-    Claim(f"pre-trained ≥ random ({label})", f"{method}_pretrained", f"{method}_random")
+    Claim(
+      f"pre-trained ≥ random ({label})", f"{method}_pretrained", f"{method}_random"
+    )
     for method, (label, _) in _METHODS.items()
   ),
 )
@@ -129,7 +170,7 @@ def chosen(names: str) -> list[Row]:
 def configured(
   row: Row, finetune: ml_collections.ConfigDict, seed: int
 ) -> ml_collections.ConfigDict:
-  """Returns the configuration of the run that a row is trained by."""
+  """Returns the configuration of the run that a row reads."""
   config = ml_collections.ConfigDict(finetune.to_dict())
   trained = ROWS[row.trained]
   config.seed = seed

@@ -46,17 +46,21 @@ SCORES = {
 }
 _KEPT = "the same, adjacent repeats kept"
 _SHUFFLED = "the same, each source replaced by another example's"
+_ORACLE = "the same, given the references' lengths (no fair score)"
 SYSTEMS = {
   "soft_exit": "ELMER, soft exit",
   "soft_exit_repeats_kept": _KEPT,
   "soft_exit_shuffled_source": _SHUFFLED,
+  "soft_exit_oracle_length": _ORACLE,
   "hard_exit": "ELMER, hard exit",
   "hard_exit_repeats_kept": _KEPT,
   "hard_exit_shuffled_source": _SHUFFLED,
+  "hard_exit_oracle_length": _ORACLE,
   "hard_exit_without_exits": "the same, every token through all layers",
   "none": "Plain NAR, last layer",
   "none_repeats_kept": _KEPT,
   "none_shuffled_source": _SHUFFLED,
+  "none_oracle_length": _ORACLE,
   "autoregressive": "Autoregressive",
   "autoregressive_shuffled_source": _SHUFFLED,
   "baseline_constant": "Best training output, the same for all",

@@ -14,13 +14,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from elmer_jax.model.elmer import Head
+from elmer_jax.model.elmer import PADDING_LOGIT, Head
 
 
 class HeadOutput(NamedTuple):
   """What the head says at each position; only `nll` carries a gradient."""
 
-  nll: jax.Array  # [...] float32, -log p(target) in nats
+  # [...] float32, -log p(target) in nats; smoothed where that was asked for
+  nll: jax.Array
   prediction: jax.Array  # [...] int32, the most likely id (the lowest among equals)
   log_probability: jax.Array  # [...] float32, of the prediction, in nats
   entropy: jax.Array  # [...] float32, in nats
@@ -30,7 +31,11 @@ class HeadOutput(NamedTuple):
 
 
 def linear_cross_entropy(
-  states: jax.Array, head: Head, targets: jax.Array, chunk: int
+  states: jax.Array,
+  head: Head,
+  targets: jax.Array,
+  chunk: int,
+  smoothing: float = 0.0,
 ) -> HeadOutput:
   """Applies the head to states and compares with targets.
 
@@ -39,6 +44,8 @@ def linear_cross_entropy(
     head: the table [V, D] and bias [V].
     targets: [...] int32 ids.
     chunk: at most so many rows of the table are multiplied at a time.
+    smoothing: share of the target's weight that is spread over the whole vocabulary,
+      the target included: label smoothing of Szegedy et al., 2016 (arXiv 1512.00567).
 
   Returns:
     Arrays shaped as `targets`. The log-sum-exp over chunks is the online softmax of
@@ -46,7 +53,7 @@ def linear_cross_entropy(
   """
   shape = targets.shape
   output = _per_token(
-    states.reshape(-1, states.shape[-1]), head, targets.reshape(-1), chunk
+    states.reshape(-1, states.shape[-1]), head, targets.reshape(-1), chunk, smoothing
   )
   return HeadOutput(*(array.reshape(shape) for array in output))
 
@@ -59,19 +66,22 @@ def full_logits(states: jax.Array, head: Head) -> jax.Array:
   return logits_VxN.T.reshape(*states.shape[:-1], -1)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _per_token(states_NxD, head: Head, targets_N, chunk: int) -> HeadOutput:
-  output, _ = _forward(states_NxD, head, targets_N, chunk)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _per_token(
+  states_NxD, head: Head, targets_N, chunk: int, smoothing: float
+) -> HeadOutput:
+  output, _ = _forward(states_NxD, head, targets_N, chunk, smoothing)
   return output
 
 
-def _forward(states_NxD, head: Head, targets_N, chunk: int):
+def _forward(states_NxD, head: Head, targets_N, chunk: int, smoothing: float):
   tables, biases, shifts = _chunks(head, chunk)
+  real = _real(head)
   count = tables.shape[0]
   tokens = states_NxD.shape[0]
 
   def body(running, inputs):
-    best_N, best_id_N, sum_N, weighted_N, target_N = running
+    best_N, best_id_N, sum_N, weighted_N, target_N, total_N = running
     index, table_CxD, bias_C, shift_C = inputs
     logits_NxC = _logits(states_NxD, table_CxD, bias_C)
     scores_NxC = logits_NxC + shift_C[None]
@@ -91,17 +101,21 @@ def _forward(states_NxD, head: Head, targets_N, chunk: int):
       sum_N * shrink_N + weights_NxC.sum(-1),
       weighted_N * shrink_N + (weights_NxC * logits_NxC).sum(-1),
       jnp.where(targets_N % count == index, own_N[:, 0], target_N),
+      total_N + jnp.where(_is_real(bias_C)[None], logits_NxC, 0.0).sum(-1),
     )
     return running, None
 
   zeros_N = jnp.zeros(tokens, jnp.float32)
-  start = (zeros_N - jnp.inf, jnp.zeros(tokens, jnp.int32), zeros_N, zeros_N, zeros_N)
-  (best_N, best_id_N, sum_N, weighted_N, target_N), _ = jax.lax.scan(
+  start = (zeros_N - jnp.inf, jnp.zeros(tokens, jnp.int32), *[zeros_N] * 4)
+  (best_N, best_id_N, sum_N, weighted_N, target_N, total_N), _ = jax.lax.scan(
     body, start, (jnp.arange(count), tables, biases, shifts)
   )
   log_sum_N = best_N + jnp.log(sum_N)
+  wanted_N = target_N
+  if smoothing:
+    wanted_N = (1 - smoothing) * target_N + smoothing * total_N / real
   output = HeadOutput(
-    nll=log_sum_N - target_N,
+    nll=log_sum_N - wanted_N,
     prediction=best_id_N,
     log_probability=best_N - head.choice_shift_V[best_id_N] - log_sum_N,
     # By rounding alone it would fall below 0.
@@ -111,19 +125,25 @@ def _forward(states_NxD, head: Head, targets_N, chunk: int):
   return output, (states_NxD, head, targets_N, log_sum_N)
 
 
-def _backward(chunk: int, residuals, cotangent: HeadOutput):
+def _backward(chunk: int, smoothing: float, residuals, cotangent: HeadOutput):
   states_NxD, head, targets_N, log_sum_N = residuals
   tables, biases, _ = _chunks(head, chunk)
+  real = _real(head)
   count, rows = biases.shape
 
   def body(d_states_NxD, inputs):
     index, table_CxD, bias_C = inputs
     logits_NxC = _logits(states_NxD, table_CxD, bias_C)
-    # d nll / d logits = softmax - one-hot
+    # d nll / d logits = softmax - wanted; unsmoothed, that is one-hot
     is_target_NxC = (targets_N[:, None] % count == index) & (
       targets_N[:, None] // count == jnp.arange(rows)[None]
     )
-    d_logits_NxC = jnp.exp(logits_NxC - log_sum_N[:, None]) - is_target_NxC
+    wanted_NxC = is_target_NxC
+    if smoothing:
+      wanted_NxC = (1 - smoothing) * is_target_NxC + jnp.where(
+        _is_real(bias_C), smoothing / real, 0.0
+      )[None]
+    d_logits_NxC = jnp.exp(logits_NxC - log_sum_N[:, None]) - wanted_NxC
     d_logits_NxC *= cotangent.nll[:, None]
     narrow_NxC = d_logits_NxC.astype(table_CxD.dtype)
     d_states_NxD += _dot("nc,cd->nd", narrow_NxC, table_CxD)
@@ -157,6 +177,16 @@ def _chunks(head: Head, chunk: int) -> Head:
   return jax.tree.map(
     lambda a: a.reshape(rows // count, count, *a.shape[1:]).swapaxes(0, 1), head
   )
+
+
+def _is_real(bias_V) -> jax.Array:
+  """Tells true ids from the rows that only fill the table up."""
+  return bias_V > PADDING_LOGIT / 2
+
+
+def _real(head: Head) -> jax.Array:
+  """Returns how many ids there are [] float32."""
+  return _is_real(head.bias_V).sum().astype(jnp.float32)
 
 
 def _logits(states_NxD, table_CxD, bias_C) -> jax.Array:

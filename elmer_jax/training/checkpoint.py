@@ -87,6 +87,13 @@ def restore(
   return State(count, items.params, opt_state), items.metadata
 
 
+def steps_of(path: str) -> tuple[epath.Path, list[int]]:
+  """Returns the folder of a run's checkpoints, and their numbers, rising."""
+  folder, _ = find(path)
+  steps = sorted(int(item.name) for item in folder.iterdir() if item.name.isdigit())
+  return folder, steps
+
+
 def find(path: str) -> tuple[epath.Path, int]:
   """Finds the newest checkpoint at `path`: a workdir, its checkpoints, or one of them.
 
@@ -174,9 +181,14 @@ def load(path: str) -> Loaded:
 
 
 def write_weights(
-  path: str, config: ModelConfig, params: dict, metadata: dict[str, Any]
+  path: str,
+  config: ModelConfig,
+  params: dict,
+  metadata: dict[str, Any],
+  step: int = 0,
+  keep: int = 1,
 ) -> None:
-  """Writes weights alone as checkpoint 0 of the folder `path`."""
+  """Writes weights alone as checkpoint `step` of the folder `path`."""
   items = ocp.args.Composite(
     params=ocp.args.StandardSave(params),
     metadata=ocp.args.JsonSave(
@@ -184,8 +196,8 @@ def write_weights(
     ),
   )
   folder = epath.Path(path).absolute()
-  with open_manager(folder, keep=1, in_background=False) as manager:
-    manager.save(0, args=items)
+  with open_manager(folder, keep=keep, in_background=False) as manager:
+    manager.save(step, args=items)
 
 
 def start_from(path: str, config: ModelConfig, fresh: dict) -> dict:

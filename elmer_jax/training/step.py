@@ -82,8 +82,13 @@ def make_program(
 
   def train(state: State, batch: dict, seed) -> tuple[State, dict]:
     keys_B = row_keys(seed, TRAINING, state.step, batch["target_ids"].shape[0])
+    updates_B = jnp.full(keys_B.shape, state.step)
     grads, sums = _accumulate(
-      gradients, state.params, batch, keys_B, config.train.accumulation
+      gradients,
+      state.params,
+      batch | {"update": updates_B},
+      keys_B,
+      config.train.accumulation,
     )
     grads = jax.tree.map(lambda g: g / sums.tokens, grads)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
