@@ -36,5 +36,6 @@ def get_config():
   finetune.optimizer.learning_rate = 3e-3
   finetune.train.update({"steps": 600, "log_every": 100, "eval_every": 300})
   finetune.train.eval_batches = 32
-  finetune.checkpoint.every = 150
+  finetune.objective.glancing_ramp = 300  # half of the updates
+  finetune.checkpoint.every = 50  # the last five are averaged for one row
   return config

@@ -30,13 +30,12 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   from elmer_jax.training import workdirs
 
   work = Work(config, Path(os.path.abspath(workdir)))
-  work.check()
   workdirs.claim(
     config, workdir, configuration.COMPARISON_MAY_CHANGE, configuration.comparison
   )
   progress.run(work.stages())
-  print(work.table.read_text(encoding="utf-8"), end="")
-  logging.info("%s shows it, table.json beside it has all figures", work.page)
+  print(work.places.table.with_suffix(".md").read_text(encoding="utf-8"), end="")
+  logging.info("%s shows it; table.json beside it has all figures", work.places.page)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ def _overview(results: dict) -> str:
       entry["start"] == "pretrained",
     )
     for name, entry in results["rows"].items()
+    if entry["seconds"]
   ]
   return markup.section(
     "Quality against latency",

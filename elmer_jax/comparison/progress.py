@@ -22,7 +22,7 @@ class Stage:
     size: in any unit of the kind's own.
     is_done: tells whether nothing is left to do.
     do: does it.
-    seconds: tells what it took, in an earlier start too; None where that isn't known.
+    seconds: tells what it took in an earlier start; None where that isn't known.
   """
 
   name: str
@@ -30,7 +30,7 @@ class Stage:
   size: float
   is_done: Callable[[], bool]
   do: Callable[[], object]
-  seconds: Callable[[], float | None]
+  seconds: Callable[[], float | None] = lambda: None
 
 
 def run(stages: Sequence[Stage]) -> None:

@@ -50,6 +50,24 @@ class Measured:
   found: Mapping
   predictions: Sequence[Mapping[str, str]]
 
+  def with_oracle(self) -> "Measured":
+    """Returns the same of the texts that were given their references' lengths."""
+    systems = self.found["systems"]
+    main = next(iter(systems))
+    scores = systems[f"{main}_oracle_length"]
+    baselines = {n: s for n, s in systems.items() if n.startswith("baseline_")}
+    found = {
+      **self.found,
+      "systems": {main: scores, **baselines},
+      "distinct_outputs": scores.get("distinct_outputs"),
+      "removed_repeats": None,
+      "samples": [],
+    }
+    lines = [
+      {**line, "output": line["output_with_oracle_length"]} for line in self.predictions
+    ]
+    return Measured(found, lines)
+
 
 def collect(
   measured: Mapping[Row, Mapping[int, Measured]],
@@ -83,7 +101,7 @@ def collect(
     row.name: _row(row, found, scored[row.name]) for row, found in measured.items()
   }
   for name, entry in table.items():
-    entry["seconds"] = dict(seconds[name])
+    entry["seconds"] = dict(seconds.get(name, {}))
     entry["speed"] = _speed(seconds, name)
     entry["of_autoregressive"] = _share(table, scored, name)
   return {
@@ -169,8 +187,10 @@ def _row(
 
 
 def _speed(seconds: Mapping[str, Mapping[str, float]], name: str) -> dict[str, float]:
-  """Returns how many times as fast a text is written, one at a time."""
+  """Returns how many times as fast as by the references a text is written, alone."""
   references = {"greedy": rows.GREEDY, "beam4": rows.BEAM}
+  if name not in seconds:
+    return {}
   return {
     key: seconds[reference]["text_1"] / seconds[name]["text_1"]
     for key, reference in references.items()

@@ -92,19 +92,16 @@ def _main_rows() -> list[Row]:
 
 def _option(name: str, label: str, base: str = _PLAIN, **others) -> Row:
   """Returns a row that adds to another one what `others` say."""
-  method = base.partition("_")[0]
-  words, objective = _METHODS[method]
+  method, objective = _METHODS[base.partition("_")[0]]
   if "of" not in others:
     others["keys"] = {"objective.name": objective, **others.get("keys", {})}
-  label = f"{words} + {label}"
-  return Row(f"{base}_{name}", label, beside=base, **others)
+  return Row(f"{base}_{name}", f"{method} + {label}", beside=base, **others)
 
 
-_KEEP = {"checkpoint.keep": AVERAGED}
 _SMOOTHING = {"objective.label_smoothing": 0.1}
 _GLANCING = {"objective.glancing": 0.5}
 _ALL = {
-  "keys": _SMOOTHING | _GLANCING | _KEEP,
+  "keys": _SMOOTHING | _GLANCING,
   "distilled": True,
   "averaged": True,
 }
@@ -123,7 +120,7 @@ ROWS = {
     _option("smoothing", "label smoothing", keys=_SMOOTHING),
     _option("glancing", "glancing", keys=_GLANCING),
     _option("distilled", "distillation", distilled=True),
-    _option("averaged", "averaging", averaged=True, keys=_KEEP),
+    _option("averaged", "averaging", averaged=True, of=_PLAIN),
     _option("all", "all four", **_ALL),
     _option("all", "all four", _SOFT, **_ALL),
     _option("oracle", "length oracle", oracle=True, of=_PLAIN),
@@ -143,9 +140,7 @@ CLAIMS = (
     )
   ),
   *(
-    Claim(
-      f"pre-trained ≥ random ({label})", f"{method}_pretrained", f"{method}_random"
-    )
+    Claim(f"pre-trained ≥ random ({label})", f"{method}_pretrained", f"{method}_random")
     for method, (label, _) in _METHODS.items()
   ),
 )
@@ -179,4 +174,6 @@ def configured(
   if unknown := trained.keys.keys() - flat_keys(config).keys():
     raise UserError(f"row {trained.name} sets {unknown.pop()!r}, which is no key")
   config.update_from_flattened_dict(dict(trained.keys))
+  if any(other.averaged and other.trained == trained.name for other in ROWS.values()):
+    config.checkpoint.keep = max(config.checkpoint.keep, AVERAGED)
   return config

@@ -19,6 +19,15 @@ class Table:
   rows: Sequence[Sequence[str]]
 
 
+def tables(results: dict) -> list[Table]:
+  """Returns all tables that there is something to say in."""
+  return [
+    main_table(results),
+    *([claims_table(results)] if results["claims"] else []),
+    *([differences_table(results)] if results["differences"] else []),
+  ]
+
+
 def main_table(results: dict) -> Table:
   """Returns the table of all rows and, below them, of the baselines."""
   names, main = columns(results), results["main"]
@@ -95,9 +104,12 @@ def _cells(entry: dict, names: Sequence[str], main: str) -> list[str]:
     _figure(entry[key].get(main)) for key in ("repeats_kept", "shuffled_source")
   ]
   cells.append(_figure(entry["mean_exit_layer"], 2))
-  one, many = BATCHES
-  cells += [f"{1e3 * seconds[f'{kind}_{one}']:.1f}" for kind in ("text", "ids")]
-  cells += [f"{many / seconds[f'{kind}_{many}']:,.0f}" for kind in ("text", "ids")]
+  if seconds:
+    one, many = BATCHES
+    cells += [f"{1e3 * seconds[f'{kind}_{one}']:.1f}" for kind in ("text", "ids")]
+    cells += [f"{many / seconds[f'{kind}_{many}']:,.0f}" for kind in ("text", "ids")]
+  else:
+    cells += ["–"] * 4
   return cells + [_figure(entry["speed"].get(key)) for key in ("greedy", "beam4")]
 
 

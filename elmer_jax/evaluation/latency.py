@@ -78,9 +78,13 @@ def _from_ids(writer: Writer, batch: list[str]) -> Callable[[], object]:
         length=length + 1,  # it writes BOS too
         search=settings.get("search") or model.search,
       ).ids
-    exit = settings.get("exit") or api.default_exit(model.objective)
     return one_pass.decode(
-      model.config, model.params, rows_BxS, length=length, exit=exit
+      model.config,
+      model.params,
+      rows_BxS,
+      length=length,
+      exit=settings.get("exit") or one_pass.default_exit(model.objective),
+      threshold=settings.get("threshold", model.exit_threshold),
     ).ids
 
   return lambda: jax.block_until_ready(write())
