@@ -192,8 +192,9 @@ def test_rows_are_sound():
     assert row.trained in rows.ROWS and not rows.ROWS[row.trained].of
     assert not row.beside or row.beside in rows.ROWS
     rows.configured(row, configuration.comparison().finetune, 0)
-    if row.of:  # decodes what another row has trained
-      assert row.settings and not row.keys
+    if row.of:  # reads what another row has trained
+      assert not row.keys and not row.distilled
+      assert row.settings or row.averaged or row.oracle
   assert {claim.better for claim in rows.CLAIMS} <= rows.ROWS.keys()
   assert {claim.worse for claim in rows.CLAIMS} <= rows.ROWS.keys()
   budgets = {

@@ -61,8 +61,17 @@ def _overview(results: dict) -> str:
 
 
 def _tables(results: dict) -> str:
+  whole = table.main_table(results)
+  models = len(results["rows"])
   blocks = [
-    _table(table.main_table(results), len(results["rows"])),
+    _table(part, models)
+    for part in (
+      whole.until("distinct"),
+      whole.since("distinct").until("exit layer"),
+      whole.since("exit layer").first(models),
+    )
+  ]
+  blocks += [
     markup.paragraph(
       "Scores 0 to 100, over all test outputs. Repeats: adjacent equal tokens, which "
       "are removed from what is written in one pass. Foreign source: each source "
@@ -86,7 +95,9 @@ def _table(cells: Table, models: int | None = None) -> str:
   def line(texts: Sequence[str], tag: str, css: str = "") -> str:
     first, *others = map(markup.escape, texts)
     inner = markup.element("th", first)
-    inner += "".join(markup.element(tag, text) for text in others)
+    # No line break inside a score's name.
+    unbroken = (text.replace("-", "\u2011") for text in others)
+    inner += "".join(markup.element(tag, text) for text in unbroken)
     return markup.element("tr", inner, css)
 
   head = markup.element("thead", line(cells.heads, "th"))
@@ -101,7 +112,7 @@ def _table(cells: Table, models: int | None = None) -> str:
 def _maps(
   entries: Mapping[str, dict], samples: Mapping[str, Sequence[dict]], layers: int
 ) -> str:
-  """Returns the exit maps of hard and soft exit, below each other for each text."""
+  """Returns the exit maps of hard and soft exit, beside each other for each text."""
   shown = [name for name in _MAPPED if name in samples][:2]
   if not shown:
     return ""
@@ -117,9 +128,13 @@ def _maps(
     for label in ("source", "reference"):
       text = markup.element("p", markup.visible(several[0][label]))
       lines += [markup.element("h3", label), text]
-    for name, sample in zip(shown, several, strict=True):
-      tokens = exit_map.tokens(sample["layers"], sample["exit_layers"])
-      heading = markup.escape(table.full_label(entries[name]))
-      lines += [markup.element("h3", heading), exit_map.coloured(tokens)]
+    maps = "".join(map(_map, several, (entries[name] for name in shown)))
+    lines.append(markup.element("div", maps, "beside"))
     blocks.append(markup.element("article", "".join(lines), "sample"))
   return markup.section("Exit maps", *blocks)
+
+
+def _map(sample: dict, entry: dict) -> str:
+  heading = markup.element("h3", markup.escape(table.full_label(entry)))
+  tokens = exit_map.tokens(sample["layers"], sample["exit_layers"])
+  return markup.element("div", heading + exit_map.coloured(tokens))

@@ -16,7 +16,7 @@ from elmer_jax.command import flat_keys
 from elmer_jax.decoding.incremental import Search
 from elmer_jax.errors import UserError
 
-STARTS = {"pretrained": "LPLM pre-training", "random": "random start"}
+STARTS = {"pretrained": "pre-trained", "random": "random start"}
 AVERAGED = 5  # of the last checkpoints
 
 
@@ -82,10 +82,9 @@ GREEDY, BEAM = "ar_pretrained", "ar_pretrained_beam4"
 _PLAIN, _SOFT = "plain_pretrained", "soft_pretrained"
 
 
-def _main_rows() -> list[Row]:
+def _main_rows(start: str) -> list[Row]:
   return [
     Row(f"{method}_{start}", label, start == "pretrained", {"objective.name": name})
-    for start in STARTS
     for method, (label, name) in _METHODS.items()
   ]
 
@@ -109,7 +108,8 @@ _ALL = {
 ROWS = {
   row.name: row
   for row in (
-    *_main_rows(),
+    *_main_rows("pretrained"),
+    *_main_rows("random"),
     Row(
       BEAM,
       "Autoregressive, beam 4",

@@ -18,6 +18,23 @@ class Table:
   heads: Sequence[str]
   rows: Sequence[Sequence[str]]
 
+  def until(self, head: str) -> "Table":
+    """Returns the columns before one."""
+    end = self.heads.index(head)
+    return Table(self.heads[:end], [row[:end] for row in self.rows])
+
+  def since(self, head: str) -> "Table":
+    """Returns the names and the columns from one on."""
+    start = self.heads.index(head)
+    return Table(
+      [self.heads[0], *self.heads[start:]],
+      [[row[0], *row[start:]] for row in self.rows],
+    )
+
+  def first(self, count: int) -> "Table":
+    """Returns the first rows."""
+    return Table(self.heads, self.rows[:count])
+
 
 def tables(results: dict) -> list[Table]:
   """Returns all tables that there is something to say in."""
@@ -35,7 +52,7 @@ def main_table(results: dict) -> Table:
   heads = ["", *(SCORES[name] for name in names), "95 %", f"of AR's {label}"]
   heads += ["distinct", "repeats removed", f"{label}, repeats kept"]
   heads += [f"{label}, foreign source", "exit layer"]
-  heads += ["ms a text", "ids to ids", "texts/s at 32", "ids to ids"]
+  heads += ["ms a text", "ms, ids to ids", "texts/s at 32", "texts/s, ids to ids"]
   heads += ["× AR greedy", "× AR beam 4"]
   rows = [_cells(entry, names, main) for entry in results["rows"].values()]
   for name, scores in results["baselines"].items():

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 Curve = tuple[Sequence[float], Sequence[float]]
 
+_NEAR = 0.12  # of the axes' width: the names of closer points share a column
 _WIDTH = 7.4  # inches of 72 SVG units; the page scales it to its own width
 _STYLE = {
   "svg.fonttype": "none",
@@ -200,35 +201,38 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _name_points(axes: Axes, marks: Sequence[Mark]) -> None:
-  """Writes names to the right of their points, moved apart where they would touch."""
+  """Writes names to the right of points, below each other where points are close."""
   to_axes = axes.transData + axes.transAxes.inverted()
-  gap, width = 0.05, 0.018  # a line's height and a letter's width, of the axes' size
   places = [to_axes.transform((mark.milliseconds, mark.score)) for mark in marks]
-  heights = [y for _, y in places]
-  ends = [
-    x + 0.03 + width * len(m.name) for (x, _), m in zip(places, marks, strict=True)
-  ]
-  order = sorted(range(len(marks)), key=heights.__getitem__)
-  for _ in range(200):
-    for rank, low in enumerate(order):
-      for high in order[rank + 1 :]:
-        apart = places[low][0] > ends[high] or places[high][0] > ends[low]
-        overlap = gap - (heights[high] - heights[low])
-        if not apart and overlap > 1e-6:
-          heights[low] -= overlap / 2
-          heights[high] += overlap / 2
-  for mark, (x, y), height in zip(marks, places, heights, strict=True):
-    line = {"color": _NAMED["rule"], "linewidth": 0.6, "clip_on": False, "zorder": 1}
-    axes.plot([x, x + 0.025], [y, height], transform=axes.transAxes, **line)
-    axes.text(
-      x + 0.03,
-      height,
-      mark.name,
-      color=_NAMED[mark.css],
-      va="center",
-      transform=axes.transAxes,
-      fontsize=7,
-    )
+  by_time = sorted(range(len(marks)), key=lambda number: places[number][0])
+  groups: list[list[int]] = []
+  for number in by_time:
+    if groups and places[number][0] - places[groups[-1][-1]][0] < _NEAR:
+      groups[-1].append(number)
+    else:
+      groups.append([number])
+  for group in groups:
+    left = max(places[number][0] for number in group) + 0.04
+    ordered = sorted(group, key=lambda number: places[number][1])
+    heights = _apart([places[number][1] for number in ordered], 0.05)
+    for number, height in zip(ordered, heights, strict=True):
+      mark, (x, y) = marks[number], places[number]
+      line = {"color": _NAMED["rule"], "linewidth": 0.6, "clip_on": False, "zorder": 1}
+      axes.plot([x, left - 0.006], [y, height], transform=axes.transAxes, **line)
+      text = {"color": _NAMED[mark.css], "va": "center", "fontsize": 7}
+      axes.text(left, height, mark.name, transform=axes.transAxes, **text)
+
+
+def _apart(heights: Sequence[float], gap: float) -> list[float]:
+  """Returns rising heights moved as little as keeps them `gap` apart."""
+  moved = list(heights)
+  for _ in range(len(moved) * 20):
+    for low in range(len(moved) - 1):
+      overlap = gap - (moved[low + 1] - moved[low])
+      if overlap > 1e-6:
+        moved[low] -= overlap / 2
+        moved[low + 1] += overlap / 2
+  return moved
 
 
 def _title(axes: Axes, text: str) -> None:
@@ -240,13 +244,7 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
   gap = 0.07  # of the axes' height: a line of text
   to_axes = axes.transData + axes.transAxes.inverted()
   placed = sorted((to_axes.transform((0, y))[1], text, c) for text, y, c in ends)
-  heights = [height for height, _, _ in placed]
-  for _ in range(len(heights) * 4):
-    for low in range(len(heights) - 1):
-      overlap = gap - (heights[low + 1] - heights[low])
-      if overlap > 1e-6:
-        heights[low] -= overlap / 2
-        heights[low + 1] += overlap / 2
+  heights = _apart([height for height, _, _ in placed], gap)
   for height, (_, text, colour) in zip(heights, placed, strict=True):
     axes.text(1.015, height, text, color=colour, va="center", transform=axes.transAxes)
 
