@@ -3,6 +3,7 @@
 """The public API: open a checkpoint, turn texts into texts, ask every layer."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -21,7 +22,7 @@ from elmer_jax.special_ids import BOS_ID, EOS_ID, PAD_ID
 from elmer_jax.training import checkpoint
 
 MASK_TEXT = "<mask>"
-_SHORTEST_ROW = 64  # tokens; sources are padded to this, or a power of two beyond
+_ROW_STEP = 64  # tokens; sources are padded to a multiple of this
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Model:
   target_length: int  # positions that are decoded unless told otherwise
   search: Search = Search()  # how an autoregressive model writes
   exit_threshold: float = 0.0  # of hard exit unless told otherwise, nats
+
+  @functools.cached_property
+  def prepared(self) -> one_pass.Prepared:
+    """The parameters as one-pass decoding reads them, made when first asked for."""
+    return one_pass.prepare(self.config, self.params)
 
   def off_ramp_logits(
     self,
@@ -290,7 +296,7 @@ class Sources:
     encoded = [self._encode(text) for text in texts]
     self._cut += sum(len(ids) > room for ids in encoded)
     longest = min(max(map(len, encoded)), room) + 2
-    bucket = max(1 << (longest - 1).bit_length(), _SHORTEST_ROW)
+    bucket = -(-longest // _ROW_STEP) * _ROW_STEP
     length = min(bucket, self._model.source_length)
     rows = np.full((count, length), PAD_ID, np.int32)
     rows[:, 0] = BOS_ID
@@ -341,8 +347,8 @@ def _decode(
   """Yields a result for each row, with every token before EOS."""
   decoded = one_pass.decode(
     model.config,
-    model.params,
-    rows_BxS,
+    **model.prepared._asdict(),
+    source_ids_BxS=rows_BxS,
     length=length,
     exit=exit,
     threshold=threshold,

@@ -20,38 +20,63 @@ from ml_collections import config_flags
 from elmer_jax.errors import UserError
 
 Main = Callable[[ml_collections.ConfigDict, str], None]
+Default = Callable[[], ml_collections.ConfigDict]
 
 
 def define_run_flags() -> None:
   """Defines `--config` and `--workdir`, the flags of everything that is a run."""
-  config_flags.DEFINE_config_file(
-    "config", None, "Path of a configuration file, such as configs/quickstart.py."
-  )
+  define_config_flag()
   flags.DEFINE_string("workdir", None, "Folder of the run; made if it is missing.")
 
 
-def run(main: Main, default: Callable[[], ml_collections.ConfigDict] | None = None):
+def define_config_flag() -> None:
+  """Defines `--config`, and with it `--config.KEY` for every key."""
+  config_flags.DEFINE_config_file(
+    "config", None, "Path of a configuration file, such as configs/quickstart.py."
+  )
+
+
+def run(main: Main, default: Default | None = None) -> None:
   """Parses `--config` and `--workdir`, calls `main` and ends the process.
 
   Args:
     main: the command.
-    default: gives the keys of its configurations; `configuration.default` by default.
+    default: gives the keys of its configurations, by default those of a run.
   """
-  from elmer_jax import configuration
-
-  default = default or configuration.default
+  default = default or _default_of_runs
 
   def with_flags() -> None:
-    for name in ("config", "workdir"):
-      if flags.FLAGS[name].value is None:
-        raise UserError(f"--{name} is missing: see README.md for the commands")
+    _require("config", "workdir")
     main(_configuration(default), flags.FLAGS.workdir)
 
   define_run_flags()
   run_flags(with_flags, default)
 
 
-def _configuration(default) -> ml_collections.ConfigDict:
+def run_without_folder(main: Callable[[ml_collections.ConfigDict], None]) -> None:
+  """Does the same for a command that needs `--config` alone."""
+
+  def with_flag() -> None:
+    _require("config")
+    main(_configuration(_default_of_runs))
+
+  define_config_flag()
+  run_flags(with_flag, _default_of_runs)
+
+
+def _default_of_runs() -> ml_collections.ConfigDict:
+  from elmer_jax import configuration
+
+  return configuration.default()
+
+
+def _require(*names: str) -> None:
+  for name in names:
+    if flags.FLAGS[name].value is None:
+      raise UserError(f"--{name} is missing: see README.md for the commands")
+
+
+def _configuration(default: Default) -> ml_collections.ConfigDict:
   config = flags.FLAGS.config
   path = config_flags.get_config_filename(flags.FLAGS["config"])
   if isinstance(config, ml_collections.ConfigDict):
@@ -63,7 +88,7 @@ def _configuration(default) -> ml_collections.ConfigDict:
   raise UserError(f"--config={path} is no configuration file: does the path exist?")
 
 
-def run_flags(main: Callable[[], None], default=None) -> None:
+def run_flags(main: Callable[[], None], default: Default | None = None) -> None:
   """Runs a command whose flags are already defined; a `UserError` is one line.
 
   Args:
@@ -87,7 +112,7 @@ def run_flags(main: Callable[[], None], default=None) -> None:
   app.run(guarded, flags_parser=lambda argv: _parse(argv, default))
 
 
-def _parse(argv: list[str], default) -> list[str]:
+def _parse(argv: list[str], default: Default | None) -> list[str]:
   try:
     return flags.FLAGS(argv)
   except flags.Error as error:
@@ -96,7 +121,7 @@ def _parse(argv: list[str], default) -> list[str]:
     _fail(_unknown_key(argv, default) or f"--config: {_first_line(error)}")
 
 
-def _unknown_key(argv: list[str], default) -> str | None:
+def _unknown_key(argv: list[str], default: Default | None) -> str | None:
   """Returns a line about the first --config.KEY that no configuration has."""
   if default is None:
     return None

@@ -120,7 +120,8 @@ def _objective() -> ml_collections.ConfigDict:
 
 def _optimizer() -> ml_collections.ConfigDict:
   optimizer = ml_collections.ConfigDict()
-  # "adamw", or "muon": fewer updates for the same loss, each some 10 % slower
+  # "adamw", "adafactor" (next to no memory of its own; b1, b2 and eps are not its), or
+  # "muon" (fewer updates for the same loss, each some 10 % slower)
   optimizer.name = "adamw"
   optimizer.learning_rate = 1e-3  # the peak
   optimizer.schedule = "cosine"  # "cosine", "inverse_sqrt" or "constant"
@@ -156,6 +157,19 @@ def _mesh() -> ml_collections.ConfigDict:
   mesh.data = -1  # -1: all devices that are left
   mesh.fsdp = 1
   mesh.tensor = 1
+  # Slices (of TPUs, joined by the data-centre network) that the data axis spans.
+  mesh.slices = 1
+  # Which of the three each logical axis of the model is spread over; several with
+  # commas, none if empty. The rows of a batch go over data and fsdp.
+  mesh.rules = ml_collections.ConfigDict(
+    {
+      "vocab": "tensor",
+      "heads": "tensor",
+      "mlp": "tensor",
+      "embed": "fsdp",
+      "norm": "",
+    }
+  )
   return mesh
 
 

@@ -22,6 +22,7 @@ from elmer_jax.command import run_flags
 from elmer_jax.decoding.incremental import Search
 from elmer_jax.errors import UserError
 from elmer_jax.files import replacing
+from elmer_jax.streaming import Progress
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir or checkpoint.")
 _INPUT = flags.DEFINE_string("input", "-", "Text file, a source a line; - is stdin.")
@@ -65,9 +66,12 @@ def main() -> None:
       remove_repeats=False if _KEEP.value else None,
       search=_search(model),
     )
+    progress = Progress(source)
     with _writer(_OUTPUT.value) as output:
       for result in results:
         output.write(_line(model, result) + "\n")
+        progress.add(len(result.token_ids))
+    progress.end()
 
 
 def _search(model: api.Model) -> Search | None:

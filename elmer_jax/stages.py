@@ -19,13 +19,16 @@ from elmer_jax.errors import UserError
 from elmer_jax.files import write_whole
 from elmer_jax.parallel import processes
 from elmer_jax.prepare import prepare
-from elmer_jax.training import checkpoint, loop, workdirs
+from elmer_jax.training import checkpoint, loop, memory, workdirs
 from elmer_jax.training.metrics import record_seconds
 from elmer_jax.training.optimizer import make_optimizer
 
 
 def train(
-  config: ml_collections.ConfigDict, workdir: str, distributed: str = ""
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  distributed: str = "",
+  patience: float = processes.MEETING_SECONDS,
 ) -> None:
   """Trains to `train.steps`, from where an earlier start was interrupted.
 
@@ -33,21 +36,24 @@ def train(
     config: of the run.
     workdir: its folder.
     distributed: of several processes, as `parallel.processes.start` takes it.
+    patience: seconds that several processes wait for each other.
   """
   # What can be refused is refused before anything is prepared.
   configuration.check(config)
   objectives.get(config)
   make_optimizer(config)
   checkpoint.use_its_vocabulary(config)
-  processes.start(distributed)
-  processes.check_agreement(config)
+  processes.start(distributed, patience)
+  processes.check_agreement(config, patience)
   processes.first_alone("claim", lambda: workdirs.claim(config, workdir))
   if checkpoint.is_finished(workdir, config.train.steps):
     logging.info("%s is trained already: %d updates", workdir, config.train.steps)
     return
   compilation.cache_programs()
   vocabulary = processes.first_alone("prepare", lambda: prepare(config, workdir))
-  seconds = loop.train(config, workdir, vocabulary)
+  processes.meet("the first update", patience)
+  with memory.explained(config):
+    seconds = loop.train(config, workdir, vocabulary)
   if processes.is_first():
     record_seconds(workdir, "train", seconds)
 

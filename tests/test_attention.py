@@ -44,7 +44,8 @@ def test_blocks_have_the_gradient_of_the_usual_attention():
 
 
 @pytest.mark.parametrize(
-  ("length", "block"), [(400, 100), (512, 128), (64, 64), (17, 17), (397, 397)]
+  ("length", "rows", "block"),
+  [(400, 1, 400), (400, 8, 50), (512, 8, 32), (64, 32, 64), (17, 1, 17), (397, 8, 397)],
 )
-def test_blocks_divide_the_positions(length, block):
-  assert attention._block_of(length) == block
+def test_blocks_divide_the_positions(length, rows, block):
+  assert attention._block_of(length, rows * 12 * length) == block

@@ -3,6 +3,7 @@
 """Generation: a text for each source in order, few programs, clear words."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import tiny_text
 from absl import logging
 
 import elmer_jax
+from elmer_jax import streaming
 from elmer_jax.decoding import one_pass
 
 TEXTS = [text[:20] for text in tiny_text.documents(11)]
@@ -99,6 +101,65 @@ def test_a_line_for_each_line(run, model):
   sources = ["def add(a, b)", "", "\ufffd\x0cx\x1dy", "last"]
   expected = texts(elmer_jax.generate(model, sources))
   assert lines[:4] == [" ".join(text.split()) for text in expected]
+
+
+def test_two_runs_give_the_same_bytes_and_tell_their_throughput(run, tmp_path):
+  source = tmp_path / "sources.txt"
+  lines = [" ".join(text.split()) for text in TEXTS]
+  source.write_text("".join(f"{line}\n" for line in lines))
+  runs = [
+    generate(run, "--format=jsonl", f"--input={source}", text=b"") for _ in range(2)
+  ]
+  assert runs[0].stdout == runs[1].stdout != b""
+  assert re.search(rb"11 texts, \d+ tokens in .* texts/s, \d+ tokens/s", runs[0].stderr)
+
+
+def test_the_bar_tells_how_far_a_file_is(tmp_path, monkeypatch, capsys):
+  """On a terminal; a file that has grown meanwhile is no trouble."""
+  path = tmp_path / "lines.txt"
+  path.write_text("a line\n" * 10_000)
+  monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+  monkeypatch.setitem(streaming._SECONDS, "terminal", 0.0)
+  with path.open() as source:
+    progress = streaming.Progress(source)
+    for number, _ in enumerate(source):
+      progress.add(3)
+      if number == 5_000:
+        with path.open("a") as more:
+          more.write("another\n")
+    progress.end()
+  drawn = capsys.readouterr().err.split("\r")
+  assert re.search(
+    r"\[#+\.+\] +\d+%, 3000 texts, .* texts/s, about \d+ s left", drawn[3000]
+  )
+  assert "[" + "#" * 24 + "] 100%" in drawn[-2]
+
+
+def test_lines_pass_through_a_batch_at_a_time(model):
+  """What is read ahead of what is written stays one batch, however long the input."""
+  read = 0
+
+  def lines():
+    nonlocal read
+    for _ in range(1_000):
+      read += 1
+      yield "a"
+
+  for written, _ in enumerate(elmer_jax.api.stream(model, lines(), batch_size=8)):
+    assert read <= written + 8
+  assert written == 999
+
+
+def test_a_closed_pipe_is_a_clean_end(run):
+  command = [sys.executable, "-m", "elmer_jax.generate", f"--checkpoint={run}"]
+  pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+  with subprocess.Popen(command, **pipes, stderr=subprocess.PIPE) as process:
+    process.stdin.write(b"def add(a, b)\n" * 2000)
+    process.stdin.close()
+    process.stdout.readline()
+    process.stdout.close()
+    said = process.stderr.read()
+  assert process.returncode == 0 and b"Error" not in said, said
 
 
 def test_an_exit_that_was_not_trained_is_one_line(run, tmp_path):

@@ -60,7 +60,8 @@ def test_without_a_threshold_nobody_leaves(model, source_ids):
   hard, none = decode(model, source_ids), decode(model, source_ids, "none")
   assert (hard.exit_layers == model.config.decoder_layers - 1).all()
   np.testing.assert_array_equal(hard.by_layer, none.by_layer)
-  np.testing.assert_array_equal(hard.log_probability, none.log_probability)
+  # Two programs: they sum over the vocabulary in another order.
+  np.testing.assert_allclose(hard.log_probability, none.log_probability, atol=1e-5)
 
 
 def test_below_the_highest_entropy_all_leave_at_the_first_layer(model, source_ids):
@@ -187,7 +188,8 @@ def test_at_full_depth_the_loss_is_the_last_layers():
   keys = jax.vmap(jax.random.key)(jnp.arange(8))
   for name in ("hard_exit", "last_layer"):
     config = tiny.configure(objective__name=name, objective__full_depth=1.0)
-    found[name] = objectives.get(config).loss(model, tiny.batch(), keys, True)
+    form = objectives.get(config).loss
+    found[name] = jax.jit(lambda f=form: f(model, tiny.batch(), keys, True))()
   np.testing.assert_allclose(*(sums.loss for sums in found.values()), rtol=1e-6)
 
 

@@ -19,12 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from elmer_jax.decoding import head, screen
+from elmer_jax.decoding.screen import Screen
 from elmer_jax.errors import UserError
 from elmer_jax.model import elmer
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.model.decoder import pass_on
 from elmer_jax.model.elmer import Elmer
-from elmer_jax.objectives import objective, soft_exit
+from elmer_jax.objectives import soft_exit
 from elmer_jax.special_ids import EOS_ID, PAD_ID
 
 EXITS = ("none", "soft", "hard")
@@ -47,6 +48,22 @@ class Decoded(NamedTuple):
   exit_layers: jax.Array | None = None  # [B, T] int32, 0-based; hard exit only
 
 
+class Prepared(NamedTuple):
+  """What `decode` computes with, by its names for it, as it is read fastest."""
+
+  params: dict
+  guess_by: Screen | None
+
+
+def prepare(config: ModelConfig, params: dict) -> Prepared:
+  """Arranges parameters once for all: `decode(config, **prepared._asdict(), …)`."""
+  screens = config.dtype == "float32" and screen.pays()
+  return Prepared(
+    jax.jit(elmer.for_decoding, static_argnums=0)(config, params),
+    jax.jit(screen.prepare)(params["tokens"]) if screens else None,
+  )
+
+
 @functools.partial(jax.jit, static_argnames=("config", "length", "exit", "all_layers"))
 def decode(
   config: ModelConfig,
@@ -58,12 +75,13 @@ def decode(
   threshold: float = 0.0,
   oracle_lengths_B: jax.Array | None = None,
   all_layers: bool = False,
+  guess_by: Screen | None = None,
 ) -> Decoded:
   """Predicts `length` positions for each source in one pass.
 
   Args:
     config: the model's sizes.
-    params: its parameters.
+    params: its parameters; fastest as `elmer.for_decoding` gives them.
     source_ids_BxS: int32 ids with BOS and EOS, padded with PAD.
     length: target positions T.
     exit: one of `EXITS`.
@@ -73,7 +91,10 @@ def decode(
     all_layers: whether to tell each layer's predictions too; the head then runs L
       times, as it does for soft and hard exit anyway. A token that has left says the
       same in all layers above.
+    guess_by: of the token table, for guesses below the last layer; see `prepare`.
   """
+  if elmer.is_stacked(params):
+    params = elmer.for_decoding(config, params)
   model = elmer.bind(config, params)
   encoded_BxSxD, mask_BxS = model.encode(source_ids_BxS)
   shape = (source_ids_BxS.shape[0], length)
@@ -83,30 +104,24 @@ def decode(
   if exit == "hard":
     decoded = _decode_hard(model, encoded_BxSxD, mask_BxS, shape, seen_BxT, threshold)
     return _only_seen(decoded, seen_BxT)
-  unknown_BxT = jnp.full(shape, PAD_ID, jnp.int32)
-
-  def read(index, hidden_BxTxD, carry):
-    del carry
-    if exit == "none":
-      output = objective.read_off_ramp(model, hidden_BxTxD, unknown_BxT)
-    else:
-      output = soft_exit.read_off_ramp(model, index, hidden_BxTxD, unknown_BxT)
-      hidden_BxTxD = soft_exit.project(model, hidden_BxTxD, output.prediction)
-    return hidden_BxTxD, output.log_probability, output.prediction
-
   each_layer = exit == "soft" or all_layers
-  hidden_BxTxD, best_BxT, by_layer_LxBxT = model.decode(
-    model.blank_target(*shape),
-    encoded_BxSxD,
-    mask_BxS,
-    seen_BxT,
-    after_layer=read if each_layer else pass_on,
-    carry=jnp.zeros(shape, jnp.float32),
+
+  def read(index, hidden_BxTxD, said):
+    if index == config.decoder_layers - 1:
+      said = head.read(model, hidden_BxTxD)
+      return hidden_BxTxD, said, said.ids if each_layer else None
+    if not each_layer:
+      return hidden_BxTxD, said, None
+    ids_BxT = head.predict(model, hidden_BxTxD, exit != "soft", guess_by)
+    if exit == "soft":
+      hidden_BxTxD = soft_exit.project(model, hidden_BxTxD, ids_BxT)
+    return hidden_BxTxD, said, ids_BxT
+
+  _, said, by_layer_LxBxT = model.decode(
+    model.blank_target(*shape), encoded_BxSxD, mask_BxS, seen_BxT, after_layer=read
   )
-  if each_layer:
-    return _only_seen(Decoded(by_layer_LxBxT[-1], best_BxT, by_layer_LxBxT), seen_BxT)
-  output = objective.read_off_ramp(model, hidden_BxTxD, unknown_BxT)
-  return _only_seen(Decoded(output.prediction, output.log_probability, None), seen_BxT)
+  decoded = Decoded(said.ids, said.log_probability, by_layer_LxBxT)
+  return _only_seen(decoded, seen_BxT)
 
 
 def _only_seen(decoded: Decoded, seen_BxT: jax.Array | None) -> Decoded:
@@ -125,16 +140,15 @@ def _decode_hard(
   threshold: jax.Array,
 ) -> Decoded:
   """Runs all layers; whoever has left stands still in those above."""
-  unknown_BxT = jnp.full(shape, PAD_ID, jnp.int32)
 
   def leave(index, raw_BxTxD, carry):
     left_BxT, state_BxTxD, exit_layers_BxT, _ = carry
     state_BxTxD = jnp.where(left_BxT[..., None], state_BxTxD, raw_BxTxD)
     exit_layers_BxT = jnp.where(left_BxT, exit_layers_BxT, index)
-    output = objective.read_off_ramp(model, state_BxTxD, unknown_BxT)
-    left_BxT |= output.entropy < threshold
-    carry = left_BxT, state_BxTxD, exit_layers_BxT, output.log_probability
-    return state_BxTxD, carry, output.prediction
+    said = head.read(model, state_BxTxD)
+    left_BxT |= said.entropy < threshold
+    carry = left_BxT, state_BxTxD, exit_layers_BxT, said.log_probability
+    return state_BxTxD, carry, said.ids
 
   start = (
     jnp.zeros(shape, bool),

@@ -80,8 +80,8 @@ def _from_ids(writer: Writer, batch: list[str]) -> Callable[[], object]:
       ).ids
     return one_pass.decode(
       model.config,
-      model.params,
-      rows_BxS,
+      **model.prepared._asdict(),
+      source_ids_BxS=rows_BxS,
       length=length,
       exit=settings.get("exit") or one_pass.default_exit(model.objective),
       threshold=settings.get("threshold", model.exit_threshold),

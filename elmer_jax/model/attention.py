@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 MASKED = -1e30  # the score of what is not seen: finite, so that nothing becomes NaN
-_BLOCK = (64, 128)  # queries at a time: at least and at most
+_SCORES = 2**21  # that exist at one time: 8 MB in float32
+_FEWEST = 16  # queries at a time
 
 
 def dot_product(
@@ -61,7 +62,7 @@ def _in_blocks(
   batch, length, heads, width = queries_BxTxHxK.shape
   keys_BxHxSxK = keys_BxSxHxK.swapaxes(1, 2)
   values_BxHxSxK = values_BxSxHxK.swapaxes(1, 2)
-  block = _block_of(length)
+  block = _block_of(length, batch * heads * keys_BxSxHxK.shape[1])
   positions_1xS = jnp.arange(keys_BxSxHxK.shape[1])[None]
 
   def attend(inputs):
@@ -78,10 +79,13 @@ def _in_blocks(
   return mixed.swapaxes(0, 1).reshape(queries_BxTxHxK.shape)
 
 
-def _block_of(length: int) -> int:
-  """Returns the largest usual block that divides `length`; else all of it."""
-  low, high = _BLOCK
-  fitting = [size for size in range(low, high + 1) if length % size == 0]
+def _block_of(length: int, scores: int) -> int:
+  """Returns how many queries of so many `scores` each go together: it divides `length`.
+
+  All of them, if only very small blocks would divide it.
+  """
+  most = min(max(_SCORES // scores, _FEWEST), length)
+  fitting = [size for size in range(_FEWEST, most + 1) if length % size == 0]
   return max(fitting, default=length)
 
 

@@ -13,6 +13,7 @@ from elmer_jax.model import layers
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.model.decoder import AfterLayer, Decoder, pass_on
 from elmer_jax.model.encoder import Encoder
+from elmer_jax.model.stack import unstack
 from elmer_jax.special_ids import BOS_ID, PAD_ID
 
 # Logit of the vocabulary's padding rows: far below any other, yet finite, so that
@@ -120,8 +121,14 @@ def _soft_exit_projection(config: ModelConfig, rngs: nnx.Rngs) -> nnx.Linear:
 
 
 @functools.lru_cache
-def _abstract(config: ModelConfig) -> tuple[nnx.GraphDef, nnx.State]:
-  return nnx.split(nnx.eval_shape(lambda: Elmer(config, rngs=nnx.Rngs(0))))
+def _abstract(
+  config: ModelConfig, stacked: bool = True
+) -> tuple[nnx.GraphDef, nnx.State]:
+  def make() -> Elmer:
+    model = Elmer(config, rngs=nnx.Rngs(0))
+    return model if stacked else _rearrange(config, model)
+
+  return nnx.split(nnx.eval_shape(make))
 
 
 def initialise(config: ModelConfig, seed: int | jax.Array) -> dict:
@@ -131,11 +138,39 @@ def initialise(config: ModelConfig, seed: int | jax.Array) -> dict:
 
 
 def bind(config: ModelConfig, params: dict) -> Elmer:
-  """Returns the model that computes with `params`; traceable."""
-  graph, abstract = _abstract(config)
+  """Returns the model of `params`, in either form (see `for_decoding`); traceable."""
+  graph, abstract = _abstract(config, is_stacked(params))
   state = jax.tree.map(lambda leaf: leaf, abstract)
   nnx.replace_by_pure_dict(state, params)
   return nnx.merge(graph, state)
+
+
+def is_stacked(params: dict) -> bool:
+  """Tells which of the two forms of parameters these are: see `for_decoding`."""
+  return 0 not in params["decoder"]["layers"]
+
+
+def for_decoding(config: ModelConfig, params: dict) -> dict:
+  """Returns the parameters as a CPU reads them fastest; traceable.
+
+  Each layer's weights are arrays of their own, so that none is copied out of a stack,
+  and products of one input are one product. `bind` takes them as it takes the others;
+  nothing can be learnt in this form. The layers take their memory a second time.
+  """
+  model = _rearrange(config, bind(config, params))
+  return nnx.to_pure_dict(nnx.state(model))
+
+
+def _rearrange(config: ModelConfig, model: Elmer) -> Elmer:
+  encoder, decoder = model.encoder, model.decoder
+  encoder.layers = unstack(encoder.layers, config.encoder_layers)
+  decoder.layers = unstack(decoder.layers, config.decoder_layers)
+  for layer in encoder.layers:
+    layer.attention.join(layer.attention.ALL)
+  for layer in decoder.layers:
+    layer.attention.join(layer.attention.ALL)
+    layer.cross_attention.join(layer.cross_attention.OF_MEMORY)
+  return model
 
 
 def logical_axes(config: ModelConfig) -> dict:

@@ -10,6 +10,7 @@ from flax import nnx
 
 from elmer_jax.model import attention
 from elmer_jax.model.config import ModelConfig
+from elmer_jax.model.placement import constrain
 
 NORM_EPSILON = 1e-5
 
@@ -81,6 +82,10 @@ def dropout(x_BxTxD: jax.Array, keys_B: jax.Array | None, rate: float) -> jax.Ar
 class Attention(nnx.Module):
   """Multi-head attention with a bias on each of its four projections, as BART."""
 
+  # What `join` joins: for self-attention, and where the queries come from elsewhere.
+  ALL = ("query", "key", "value")
+  OF_MEMORY = ("key", "value")
+
   def __init__(self, config: ModelConfig, heads: int, rngs: nnx.Rngs):
     square = (config.d_model, config.d_model)
     self.heads = heads
@@ -103,14 +108,35 @@ class Attention(nnx.Module):
     wanted, which decides what is fast.
     """
     attend = attention.dot_product if training else attention.without_gradient
-    mixed_BxTxHxK = attend(
-      self._split(self.query(queries_BxTxD)),
-      self._split(self.key(memory_BxSxD)),
-      self._split(self.value(memory_BxSxD)),
-      memory_mask_BxS,
-      causal,
-    )
+    projected = self._project(queries_BxTxD, memory_BxSxD)
+    mixed_BxTxHxK = attend(*map(self._split, projected), memory_mask_BxS, causal)
     return self.out(mixed_BxTxHxK.reshape(queries_BxTxD.shape))
+
+  def join(self, names: tuple[str, ...]) -> None:
+    """Makes projections of the memory, or of all, one projection.
+
+    A few wide products are faster than many narrow ones, the fewer the rows the more.
+    """
+    parts = [getattr(self, name) for name in names]
+    # Its weights are put in below; `query` lends its dtype alone.
+    self.joint = nnx.Linear(1, 1, dtype=parts[0].dtype, rngs=nnx.Rngs(0))
+    for name in ("kernel", "bias"):
+      arrays = [getattr(part, name)[...] for part in parts]
+      setattr(self.joint, name, nnx.Param(jnp.concatenate(arrays, axis=-1)))
+    for name in names:
+      delattr(self, name)
+
+  def _project(self, queries_BxTxD, memory_BxSxD) -> list[jax.Array]:
+    """Returns queries [B, T, D], keys and values [B, S, D]."""
+    if not hasattr(self, "joint"):
+      return [
+        self.query(queries_BxTxD),
+        self.key(memory_BxSxD),
+        self.value(memory_BxSxD),
+      ]
+    if hasattr(self, "query"):
+      return [self.query(queries_BxTxD), *jnp.split(self.joint(memory_BxSxD), 2, -1)]
+    return jnp.split(self.joint(memory_BxSxD), 3, -1)
 
   def remember(self, memory_BxSxD: jax.Array) -> Cached:
     """Returns the memory's keys and values, to be attended to many times."""
@@ -129,7 +155,8 @@ class Attention(nnx.Module):
     return self.out(mixed_BxTxHxK.reshape(queries_BxTxD.shape))
 
   def _split(self, x_BxTxD: jax.Array) -> jax.Array:
-    return x_BxTxD.reshape(*x_BxTxD.shape[:2], self.heads, -1)
+    x_BxTxHxK = x_BxTxD.reshape(*x_BxTxD.shape[:2], self.heads, -1)
+    return constrain(x_BxTxHxK, "batch", None, "heads", None)
 
 
 class FeedForward(nnx.Module):
@@ -141,7 +168,8 @@ class FeedForward(nnx.Module):
 
   def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
     """Returns [B, T, D]."""
-    return self.narrow(jax.nn.gelu(self.widen(x_BxTxD), approximate=False))
+    wide_BxTxF = constrain(self.widen(x_BxTxD), "batch", None, "mlp")
+    return self.narrow(jax.nn.gelu(wide_BxTxF, approximate=False))
 
 
 class Residual(nnx.Module):
@@ -154,6 +182,8 @@ class Residual(nnx.Module):
 
   def __call__(self, x_BxTxD: jax.Array, branch, keys_B: jax.Array | None) -> jax.Array:
     """Returns [B, T, D]; `branch` maps [B, T, D] to [B, T, D]."""
-    if self.pre:
-      return x_BxTxD + dropout(branch(self.norm(x_BxTxD)), keys_B, self.rate)
-    return self.norm(x_BxTxD + dropout(branch(x_BxTxD), keys_B, self.rate))
+    x_BxTxD = constrain(x_BxTxD, "batch", None, None)
+    branch_BxTxD = branch(self.norm(x_BxTxD) if self.pre else x_BxTxD)
+    branch_BxTxD = constrain(branch_BxTxD, "batch", None, None)
+    sum_BxTxD = x_BxTxD + dropout(branch_BxTxD, keys_B, self.rate)
+    return sum_BxTxD if self.pre else self.norm(sum_BxTxD)

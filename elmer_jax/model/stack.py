@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Layers of one kind, stacked along a leading axis and run by one scan.
+"""Layers of one kind: stacked along a leading axis and run by one scan, or one by one.
 
 The program of a scan does not grow with the number of layers; unrolled, 24+24 layers
-compile 15 times slower.
+compile 15 times slower. But a scan copies each layer's weights out of the stack, which
+decoding, where a pass over the weights is much of the work, can't afford.
 """
 
 from collections.abc import Callable
@@ -41,6 +42,8 @@ def scan_layers(
   Returns:
     The last carry and the outputs, stacked [count, ...].
   """
+  if isinstance(layers, nnx.List):
+    return _one_by_one(layers, step, carry)
   graph, state = nnx.split(layers)
 
   def body(carry, inputs):
@@ -52,15 +55,25 @@ def scan_layers(
   return jax.lax.scan(body, carry, (state, jnp.arange(count)))
 
 
-def unstack(layers: nnx.Module, count: int) -> list[nnx.Module]:
-  """Returns the layers one by one, lowest first.
+def _one_by_one(layers: nnx.List, step: Callable, carry):
+  outputs = []
+  for index, layer in enumerate(layers):
+    carry, output = step(layer, index, carry)
+    outputs.append(output)
+  return carry, jax.tree.map(lambda *each: jnp.stack(each), *outputs)
 
-  A loop that runs them many times copies a layer's weights out of the stack each time
-  if it scans; these are copied once, outside the loop.
+
+def unstack(layers: nnx.Module, count: int) -> nnx.List:
+  """Returns the layers one by one, lowest first; those that are so already as they are.
+
+  Inside a jitted function this copies the weights once a call; `elmer.for_decoding`
+  does it once for all.
   """
+  if isinstance(layers, nnx.List):
+    return layers
   graph, state = nnx.split(layers)
 
   def layer(index: int) -> nnx.Module:
     return nnx.merge(graph, jax.tree.map(lambda leaf: leaf[index], state))
 
-  return [layer(index) for index in range(count)]
+  return nnx.List([layer(index) for index in range(count)])

@@ -22,6 +22,7 @@ import ml_collections
 from elmer_jax.model import layers
 from elmer_jax.model.elmer import Elmer
 from elmer_jax.model.embedding import look_up
+from elmer_jax.model.placement import constrain
 from elmer_jax.objectives import glancing, objective
 from elmer_jax.objectives.glancing import NO_GLANCING, Glancing
 from elmer_jax.objectives.linear_cross_entropy import HeadOutput
@@ -44,7 +45,8 @@ def read_off_ramp(
 def project(model: Elmer, hidden_BxTxD: jax.Array, ids_BxT: jax.Array) -> jax.Array:
   """Returns `W [h ; E(ids)]` [B, T, D], the next layer's input."""
   guessed_BxTxD = look_up(model.tokens[...], ids_BxT, hidden_BxTxD.dtype)
-  return model.soft_exit(jnp.concatenate([hidden_BxTxD, guessed_BxTxD], axis=-1))
+  both_BxTx2D = jnp.concatenate([hidden_BxTxD, guessed_BxTxD], axis=-1)
+  return model.soft_exit(constrain(both_BxTx2D, "batch", None, None))
 
 
 def loss(

@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""What `generate` says on standard error while texts pass through it."""
+
+import os
+import stat
+import sys
+import time
+from typing import TextIO
+
+from absl import logging
+
+_BAR = 24  # characters
+_SECONDS = {"terminal": 0.5, "log": 10.0}  # between two looks
+
+
+class Progress:
+  """A bar on a terminal, a line now and then elsewhere, the throughput at the end.
+
+  How far it is follows from the bytes read of a file; a pipe has no end in sight.
+  """
+
+  def __init__(self, source: TextIO):
+    self._source = source
+    self._is_terminal = sys.stderr.isatty()
+    self._pause = _SECONDS["terminal" if self._is_terminal else "log"]
+    self._start = self._last = time.monotonic()
+    self._texts = self._tokens = 0
+
+  def add(self, tokens: int) -> None:
+    """Counts a text of so many tokens."""
+    self._texts += 1
+    self._tokens += tokens
+    now = time.monotonic()
+    if now - self._last < self._pause:
+      return
+    self._last = now
+    line = self._line(now - self._start)
+    if self._is_terminal:
+      print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
+    else:
+      logging.info("%s", line)
+
+  def end(self) -> None:
+    """Says what all of it took, the first compilation included."""
+    if self._is_terminal:
+      print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    seconds = time.monotonic() - self._start
+    logging.info(
+      "%d texts, %d tokens in %.1f s (%.1f texts/s, %.0f tokens/s)",
+      self._texts,
+      self._tokens,
+      seconds,
+      self._texts / seconds,
+      self._tokens / seconds,
+    )
+
+  def _line(self, seconds: float) -> str:
+    rate = f"{self._texts} texts, {self._texts / seconds:.1f} texts/s"
+    share = self._share()
+    if not share:
+      return rate
+    left = seconds * (1 - share) / share
+    bar = ("#" * round(share * _BAR)).ljust(_BAR, ".")
+    return f"[{bar}] {share:4.0%}, {rate}, about {left:.0f} s left"
+
+  def _share(self) -> float | None:
+    """Returns how much of the source was read, if that can be known; it may grow."""
+    status = os.fstat(self._source.fileno())
+    if not stat.S_ISREG(status.st_mode) or not status.st_size:
+      return None
+    return min(self._source.buffer.tell() / status.st_size, 1.0)

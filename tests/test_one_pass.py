@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""What makes one-pass decoding fast changes nothing of what it says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from elmer_jax.decoding import one_pass, screen
+from elmer_jax.model import elmer
+from elmer_jax.model.elmer import PADDING_LOGIT, Head
+from elmer_jax.objectives import objective, soft_exit
+
+LENGTH = 12
+
+
+def plain(config, params, source_ids, exit: str):
+  """Returns every layer's ids by the scanned stack and the head that training uses."""
+  model = elmer.bind(config, params)
+  encoded, mask = model.encode(source_ids)
+  unknown = jnp.zeros((len(source_ids), LENGTH), jnp.int32)
+
+  def read(index, hidden, carry):
+    if exit == "none":
+      return hidden, carry, objective.read_off_ramp(model, hidden, unknown).prediction
+    ids = soft_exit.read_off_ramp(model, index, hidden, unknown).prediction
+    return soft_exit.project(model, hidden, ids), carry, ids
+
+  blank = model.blank_target(*unknown.shape)
+  return model.decode(blank, encoded, mask, after_layer=read)[2]
+
+
+@pytest.mark.parametrize(("exit", "norm"), [("none", "pre"), ("soft", "post")])
+def test_the_ids_are_those_of_the_plain_program(exit, norm, monkeypatch):
+  monkeypatch.setattr(screen, "pays", lambda: True)
+  config = tiny.model_config(
+    objective__name="soft_exit" if exit == "soft" else "last_layer",
+    model__norm=norm,
+    model__init_stddev=0.3,
+  )
+  params = elmer.initialise(config, 1)
+  if exit == "soft":  # as after training: a guess has weight
+    kernel = params["soft_exit"]["kernel"]
+    noise = jax.random.normal(jax.random.key(2), kernel.shape) * 0.3
+    params["soft_exit"]["kernel"] = kernel + noise
+  source_ids = tiny.batch(rows=24)["source_ids"]
+  found = one_pass.decode(
+    config,
+    **one_pass.prepare(config, params)._asdict(),
+    source_ids_BxS=source_ids,
+    length=LENGTH,
+    exit=exit,
+    all_layers=True,
+  )
+  assert len(np.unique(found.by_layer)) > 20
+  expected = jax.jit(plain, static_argnums=(0, 3))(config, params, source_ids, exit)
+  np.testing.assert_array_equal(found.by_layer, expected)
+  np.testing.assert_array_equal(found.ids, expected[-1])
+
+
+def head_of(table: np.ndarray) -> Head:
+  bias = np.zeros(len(table), np.float32)
+  bias[-5:] = PADDING_LOGIT
+  return Head(jnp.asarray(table), jnp.asarray(bias), jnp.zeros(len(table)))
+
+
+def screened(states: np.ndarray, head: Head):
+  found, is_certain = jax.jit(screen.predict)(
+    jnp.asarray(states), head, jax.jit(screen.prepare)(head.table_VxD)
+  )
+  exact = states.astype(np.float64) @ np.asarray(head.table_VxD, np.float64).T
+  return np.asarray(found), bool(is_certain), exact + np.asarray(head.bias_V)
+
+
+def test_a_screened_guess_is_the_exact_one():
+  rng = np.random.default_rng(0)
+  table = rng.normal(size=(4096, 64)).astype(np.float32)
+  table *= rng.lognormal(0, 0.5, (4096, 1)).astype(np.float32)  # as in trained tables
+  states = rng.normal(size=(48, 64)).astype(np.float32)
+  found, is_certain, exact = screened(states, head_of(table))
+  assert is_certain
+  np.testing.assert_array_equal(found, exact.argmax(1))
+
+
+def test_rows_that_bfloat16_confuses_are_told_apart():
+  """The best row has near copies that only the last bits of float32 tell apart."""
+  rng = np.random.default_rng(1)
+  table = rng.normal(size=(1024, 64)).astype(np.float32)
+  states = rng.normal(size=(32, 64)).astype(np.float32)
+  best = (states @ table[:1019].T).argmax(1)
+  spare = np.setdiff1d(np.arange(1019), best)[: 2 * len(best)].reshape(2, -1)
+  for rows, sign in zip(spare, (-1, 1), strict=True):
+    table[rows] = table[best] + sign * 1e-4 * states
+  found, is_certain, exact = screened(states, head_of(table))
+  assert is_certain
+  np.testing.assert_array_equal(found, exact.argmax(1))
+  assert not set(found) & set(best)
+
+
+def test_among_equals_the_lowest_id_wins():
+  rng = np.random.default_rng(2)
+  table = rng.normal(size=(256, 64)).astype(np.float32)
+  table[200] = table[17] * 1
+  states = 3 * table[[17, 200]]
+  assert screened(states, head_of(table))[0].tolist() == [17, 17]
+
+
+def test_more_rivals_than_there_is_room_for_are_not_certain():
+  row = np.random.default_rng(3).normal(size=(1, 64)).astype(np.float32)
+  assert not screened(row, head_of(np.repeat(row, 512, 0)))[1]
+  assert not screened(row * np.nan, head_of(np.repeat(row, 512, 0)))[1]
