@@ -12,6 +12,7 @@ import numpy as np
 from absl import logging
 
 from elmer_jax import configuration
+from elmer_jax.data import mask_text
 from elmer_jax.data.vocabulary import Vocabulary
 from elmer_jax.decoding import autoregressive, off_ramps, one_pass
 from elmer_jax.decoding.incremental import Search
@@ -21,7 +22,6 @@ from elmer_jax.model.config import ModelConfig
 from elmer_jax.special_ids import BOS_ID, EOS_ID, PAD_ID
 from elmer_jax.training import checkpoint
 
-MASK_TEXT = "<mask>"
 _ROW_STEP = 64  # tokens; sources are padded to a multiple of this
 
 
@@ -310,7 +310,7 @@ class Sources:
   def _encode(self, text: str) -> np.ndarray:
     # Only pre-training has masks; in pairs "<mask>" is text like any other.
     if self._model.objective == "lplm":
-      return encode_with_masks(self._model.vocabulary, text)
+      return mask_text.encode(self._model.vocabulary, text)
     return self._model.vocabulary.encode(text)
 
   def say_cut(self) -> None:
@@ -320,20 +320,6 @@ class Sources:
         self._cut,
         self._model.source_length - 2,
       )
-
-
-def encode_with_masks(vocabulary: Vocabulary, text: str) -> np.ndarray:
-  """Returns ids [n] int32, with the mask's id where the text says `<mask>`."""
-  pieces = [vocabulary.encode(piece) for piece in text.split(MASK_TEXT)]
-  mask = np.array([vocabulary.mask_id], np.int32)
-  joined = [part for piece in pieces for part in (mask, piece)][1:]
-  return np.concatenate(joined).astype(np.int32)
-
-
-def text_with_masks(vocabulary: Vocabulary, ids: np.ndarray) -> str:
-  """Returns the text of ids [n], with `<mask>` where the mask's id stands."""
-  runs = np.split(ids, np.flatnonzero(ids == vocabulary.mask_id))
-  return MASK_TEXT.join(vocabulary.decode(run) for run in runs)
 
 
 def _decode(
