@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of a layer: projections, norms, attention, feed-forward, dropout."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -73,10 +74,17 @@ def dropout(x_BxTxD: jax.Array, keys_B: jax.Array | None, rate: float) -> jax.Ar
   """
   if keys_B is None or rate == 0:
     return x_BxTxD
-  keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x_BxTxD.shape[1:]))(
-    keys_B
-  )
-  return jnp.where(keep, x_BxTxD / (1 - rate), jnp.zeros((), x_BxTxD.dtype))
+  # 16 bits tell the rate to 1/65536, and a word of the generator has two of them.
+  dropped = round(rate * 2**16)
+  draws_BxTxD = jax.vmap(lambda key: _draw(key, *x_BxTxD.shape[1:]))(keys_B)
+  scaled_BxTxD = x_BxTxD / (1 - dropped / 2**16)
+  return jnp.where(draws_BxTxD >= dropped, scaled_BxTxD, jnp.zeros((), x_BxTxD.dtype))
+
+
+def _draw(key: jax.Array, length: int, width: int) -> jax.Array:
+  """Returns [length, width] uint32, uniform below 2**16."""
+  words = jax.random.bits(key, (-(-length // 2), width))
+  return jnp.concatenate([words >> 16, words & 0xFFFF])[:length]
 
 
 class Attention(nnx.Module):
@@ -107,7 +115,7 @@ class Attention(nnx.Module):
     `causal`: query t sees the memory up to position t only. `training`: a gradient is
     wanted, which decides what is fast.
     """
-    attend = attention.dot_product if training else attention.without_gradient
+    attend = attention.with_gradient if training else attention.without_gradient
     projected = self._project(queries_BxTxD, memory_BxSxD)
     mixed_BxTxHxK = attend(*map(self._split, projected), memory_mask_BxS, causal)
     return self.out(mixed_BxTxHxK.reshape(queries_BxTxD.shape))
@@ -159,6 +167,12 @@ class Attention(nnx.Module):
     return constrain(x_BxTxHxK, "batch", None, "heads", None)
 
 
+def _gelu(x: jax.Array) -> jax.Array:
+  """Returns the exact (erf) GELU. The backward pass needs nothing but `x`."""
+  exact = functools.partial(jax.nn.gelu, approximate=False)
+  return jax.checkpoint(exact, prevent_cse=False)(x)
+
+
 class FeedForward(nnx.Module):
   """Two projections around an exact (erf) GELU."""
 
@@ -169,7 +183,7 @@ class FeedForward(nnx.Module):
   def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
     """Returns [B, T, D]."""
     wide_BxTxF = constrain(self.widen(x_BxTxD), "batch", None, "mlp")
-    return self.narrow(jax.nn.gelu(wide_BxTxF, approximate=False))
+    return self.narrow(_gelu(wide_BxTxF))
 
 
 class Residual(nnx.Module):

@@ -5,7 +5,8 @@
 A full [tokens, vocabulary] array of logits is the largest array of a step by far
 (256 × 512 tokens at base size: 24.5 GiB in float32). Here a scan walks over chunks of
 the vocabulary and keeps a running maximum and log-sum-exp per token; the backward
-pass computes each chunk's logits again.
+pass computes each chunk's logits again. Where one chunk is the whole vocabulary, its
+logits are kept instead: a quarter of the head's products less, for small batches.
 """
 
 import functools
@@ -110,11 +111,11 @@ def _forward(states_NxD, head: Head, targets_N, chunk: int, smoothing: float):
       jnp.where(targets_N % count == index, own_N[:, 0], target_N),
       total_N + jnp.where(_is_real(bias_C)[None], logits_NxC, 0.0).sum(-1),
     )
-    return running, None
+    return running, logits_NxC if count == 1 else None
 
   zeros_N = jnp.zeros(tokens, jnp.float32)
   start = (zeros_N - jnp.inf, jnp.zeros(tokens, jnp.int32), *[zeros_N] * 4)
-  (best_N, best_id_N, sum_N, weighted_N, target_N, total_N), _ = jax.lax.scan(
+  (best_N, best_id_N, sum_N, weighted_N, target_N, total_N), kept = jax.lax.scan(
     body, start, (jnp.arange(count), tables, biases, shifts)
   )
   log_sum_N = best_N + jnp.log(sum_N)
@@ -129,18 +130,19 @@ def _forward(states_NxD, head: Head, targets_N, chunk: int, smoothing: float):
     entropy=jnp.maximum(log_sum_N - weighted_N / sum_N, 0.0),
     is_correct=target_N + head.choice_shift_V[targets_N] == best_N,
   )
-  return output, (states_NxD, head, targets_N, log_sum_N)
+  return output, (states_NxD, head, targets_N, log_sum_N, kept)
 
 
 def _backward(chunk: int, smoothing: float, residuals, cotangent: HeadOutput):
-  states_NxD, head, targets_N, log_sum_N = residuals
+  states_NxD, head, targets_N, log_sum_N, kept = residuals
   tables, biases, _ = _chunks(head, chunk)
   real = _real(head)
   count, rows = biases.shape
 
   def body(d_states_NxD, inputs):
-    index, table_CxD, bias_C = inputs
-    logits_NxC = _logits(states_NxD, table_CxD, bias_C)
+    index, table_CxD, bias_C, logits_NxC = inputs
+    if logits_NxC is None:
+      logits_NxC = _logits(states_NxD, table_CxD, bias_C)
     # d nll / d logits = softmax - wanted; unsmoothed, that is one-hot
     is_target_NxC = (targets_N[:, None] % count == index) & (
       targets_N[:, None] // count == jnp.arange(rows)[None]
@@ -161,7 +163,7 @@ def _backward(chunk: int, smoothing: float, residuals, cotangent: HeadOutput):
   d_states_NxD, (d_tables, d_biases) = jax.lax.scan(
     body,
     jnp.zeros(states_NxD.shape, jnp.float32),
-    (jnp.arange(count), tables, biases),
+    (jnp.arange(count), tables, biases, kept),
   )
   d_head = Head(
     d_tables.swapaxes(0, 1).reshape(head.table_VxD.shape),
