@@ -43,6 +43,11 @@ class Model:
     config, params = depth.cut(self.config, self.params, layers)
     return dataclasses.replace(self, config=config, params=params, gate=None)
 
+  def source_rows(self) -> SourceRows:
+    """Returns what turns texts into this model's rows of ids."""
+    has_masks = self.objective == "lplm"  # pairs may say "<mask>", and mean it
+    return SourceRows(self.vocabulary, self.source_length, has_masks)
+
   @functools.cached_property
   def prepared(self) -> one_pass.Prepared:
     """The parameters as one-pass decoding reads them, made when first asked for."""
@@ -252,8 +257,7 @@ def stream(
   lengths = None if oracle_lengths is None else iter(oracle_lengths)
   if remove_repeats is None:
     remove_repeats = not is_autoregressive
-  has_masks = model.objective == "lplm"  # pairs may say "<mask>", and mean it
-  sources = SourceRows(model.vocabulary, model.source_length, has_masks)
+  sources = model.source_rows()
   texts = iter(texts)
   while batch := list(itertools.islice(texts, batch_size)):
     rows = sources.rows(batch, min(1 << (len(batch) - 1).bit_length(), batch_size))

@@ -34,6 +34,27 @@ def default() -> ml_collections.ConfigDict:
   return config
 
 
+def comparison() -> ml_collections.ConfigDict:
+  """Returns the configuration that all comparisons start from (`compare`).
+
+  `pretrain` and `finetune` are configurations as `default` gives them: of the run that
+  all pre-trained rows start from, and of the rows. A row sets the seed, the objective
+  and what else is its own (`comparison.rows`).
+  """
+  config = ml_collections.ConfigDict()
+  # Not made where finetune.init_from names the weights for the pre-trained rows.
+  config.pretrain = default()
+  config.finetune = default()
+  config.finetune.objective.name = "last_layer"
+  compare = ml_collections.ConfigDict()
+  compare.rows = ""  # names of rows, by commas; empty: all
+  compare.seeds = (0,)  # each row is trained once with each
+  compare.resamples = 1000  # of the bootstrap
+  compare.timed_calls = 20  # of each row and batch size; their median counts
+  config.compare = compare
+  return config
+
+
 def make_small(config: ml_collections.ConfigDict) -> None:
   """Gives the model sizes that two CPU cores train in minutes: 2 million parameters."""
   config.model.update({"encoder_layers": 3, "decoder_layers": 3, "d_model": 128})
@@ -163,6 +184,17 @@ MAY_CHANGE = (
   "train.eval_every",
   "data.cache",
   "data.processes",
+)
+
+# The same for a comparison; of the rows' keys all but these define it.
+COMPARISON_MAY_CHANGE = (
+  "compare.",
+  *(
+    f"{part}.{key}"
+    for part in ("pretrain", "finetune")
+    for key in MAY_CHANGE
+    if key != "train.steps"  # the rows have one budget
+  ),
 )
 
 

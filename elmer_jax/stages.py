@@ -86,17 +86,14 @@ def evaluate(
   checkpoint.use_its_vocabulary(config)
   workdirs.claim(config, workdir)
   _, step = checkpoint.find(workdir)
-  split = _split(config, split)
-  result = result_path(config, workdir, split, variant)
-  if result.exists():
-    found = json.loads(result.read_text())
-    has_all = found.get("oracle_length", False) or not oracle_length
-    if found["checkpoint_step"] == step and has_all:
-      logging.info("%s is evaluated already: update %d", workdir, step)
-      return found
+  split = measured_split(config, split)
+  if found := evaluated(config, workdir, split, variant, oracle_length):
+    logging.info("%s is evaluated already: update %d", workdir, step)
+    return found
   start = time.monotonic()
   compilation.cache_programs()
   model = api.load(workdir)
+  result = result_path(config, workdir, split, variant)
   if oracle_length and model.objective in ("lplm", "autoregressive"):
     raise UserError(
       "--oracle_length is for fine-tuned models that write all tokens at once; "
@@ -121,6 +118,23 @@ def evaluate(
   return found
 
 
+def evaluated(
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  split: str,
+  variant: str = "",
+  oracle_length: bool = False,
+) -> dict | None:
+  """Returns what `evaluate` found at the newest checkpoint; None: not done yet."""
+  path = result_path(config, workdir, split, variant)
+  if not path.exists():
+    return None
+  found = json.loads(path.read_text())
+  has_all = found.get("oracle_length", False) or not oracle_length
+  _, step = checkpoint.find(workdir)
+  return found if found["checkpoint_step"] == step and has_all else None
+
+
 def result_path(
   config: ml_collections.ConfigDict, workdir: str, split: str, variant: str = ""
 ) -> Path:
@@ -137,8 +151,12 @@ def predictions_path(result: Path) -> Path:
   return result.with_name(f"{prefix}predictions.jsonl")
 
 
-def _split(config: ml_collections.ConfigDict, split: str | None) -> str:
-  """Returns the split to measure; own pairs have no test split."""
+def measured_split(config: ml_collections.ConfigDict, split: str | None = None) -> str:
+  """Returns the split to measure, `split` if it can be; own pairs have no test split.
+
+  Raises:
+    UserError: a pre-training is to be measured on its test split.
+  """
   if config.objective.name == "lplm":
     if split == "test":
       raise UserError(
