@@ -20,6 +20,7 @@ def get_config():
   config.data.task = "text_lplm"
   config.data.update({"batch_size": 4096, "source_length": 512, "target_length": 512})
   config.data.processes = 8
+  config.data.vocabulary_size = 50_265  # BART's
   config.model.update({"dtype": "bfloat16", "remat": "layer"})
   # Adam, 2e-5 from the first update on, clipping at 2.0, no weight decay.
   config.optimizer.update({"learning_rate": 2e-5, "schedule": "constant"})

@@ -20,39 +20,81 @@ from ml_collections import config_flags
 from elmer_jax.errors import UserError
 
 Main = Callable[[ml_collections.ConfigDict, str], None]
+Default = Callable[[], ml_collections.ConfigDict]
 
 
 def define_run_flags() -> None:
   """Defines `--config` and `--workdir`, the flags of everything that is a run."""
-  config_flags.DEFINE_config_file(
-    "config", None, "Path of a configuration file, such as configs/quickstart.py."
-  )
+  define_config_flag()
   flags.DEFINE_string("workdir", None, "Folder of the run; made if it is missing.")
 
 
-def run(main: Main) -> None:
-  """Parses `--config` and `--workdir`, calls `main` and ends the process."""
+def define_config_flag() -> None:
+  """Defines `--config`, and with it `--config.KEY` for every key."""
+  config_flags.DEFINE_config_file(
+    "config", None, "Path of a configuration file, such as configs/quickstart.py."
+  )
+
+
+def run(main: Main, default: Default | None = None) -> None:
+  """Parses `--config` and `--workdir`, calls `main` and ends the process.
+
+  Args:
+    main: the command.
+    default: gives the keys of its configurations, by default those of a run.
+  """
+  default = default or _default_of_runs
 
   def with_flags() -> None:
-    for name in ("config", "workdir"):
-      if flags.FLAGS[name].value is None:
-        raise UserError(f"--{name} is missing: see README.md for the commands")
-    main(_configuration(), flags.FLAGS.workdir)
+    _require("config", "workdir")
+    main(_configuration(default), flags.FLAGS.workdir)
 
   define_run_flags()
-  run_flags(with_flags)
+  run_flags(with_flags, default)
 
 
-def _configuration() -> ml_collections.ConfigDict:
+def run_without_folder(main: Callable[[ml_collections.ConfigDict], None]) -> None:
+  """Does the same for a command that needs `--config` alone."""
+
+  def with_flag() -> None:
+    _require("config")
+    main(_configuration(_default_of_runs))
+
+  define_config_flag()
+  run_flags(with_flag, _default_of_runs)
+
+
+def _default_of_runs() -> ml_collections.ConfigDict:
+  from elmer_jax import configuration
+
+  return configuration.default()
+
+
+def _require(*names: str) -> None:
+  for name in names:
+    if flags.FLAGS[name].value is None:
+      raise UserError(f"--{name} is missing: see README.md for the commands")
+
+
+def _configuration(default: Default) -> ml_collections.ConfigDict:
   config = flags.FLAGS.config
-  if isinstance(config, ml_collections.ConfigDict):
-    return config
   path = config_flags.get_config_filename(flags.FLAGS["config"])
+  if isinstance(config, ml_collections.ConfigDict):
+    if config.keys() != default().keys():
+      raise UserError(
+        f"--config={path} is for another command: its docstring says for which"
+      )
+    return config
   raise UserError(f"--config={path} is no configuration file: does the path exist?")
 
 
-def run_flags(main: Callable[[], None]) -> None:
-  """Runs a command whose flags are already defined; a `UserError` is one line."""
+def run_flags(main: Callable[[], None], default: Default | None = None) -> None:
+  """Runs a command whose flags are already defined; a `UserError` is one line.
+
+  Args:
+    main: the command.
+    default: gives the keys of its configuration, if it has one.
+  """
 
   def guarded(argv: list[str]) -> None:
     if len(argv) > 1:
@@ -67,23 +109,23 @@ def run_flags(main: Callable[[], None]) -> None:
       sys.stderr.close()
       sys.exit(0)
 
-  app.run(guarded, flags_parser=_parse)
+  app.run(guarded, flags_parser=lambda argv: _parse(argv, default))
 
 
-def _parse(argv: list[str]) -> list[str]:
+def _parse(argv: list[str], default: Default | None) -> list[str]:
   try:
     return flags.FLAGS(argv)
   except flags.Error as error:
-    _fail(_unknown_key(argv) or str(error))
+    _fail(_unknown_key(argv, default) or str(error))
   except Exception as error:  # whatever a configuration file does
-    _fail(_unknown_key(argv) or f"--config: {_first_line(error)}")
+    _fail(_unknown_key(argv, default) or f"--config: {_first_line(error)}")
 
 
-def _unknown_key(argv: list[str]) -> str | None:
+def _unknown_key(argv: list[str], default: Default | None) -> str | None:
   """Returns a line about the first --config.KEY that no configuration has."""
-  from elmer_jax import configuration
-
-  known = [f"--config.{key}" for key in flat_keys(configuration.default())]
+  if default is None:
+    return None
+  known = [f"--config.{key}" for key in flat_keys(default())]
   for argument in argv[1:]:
     key = argument.partition("=")[0]
     if key.startswith("--config.") and key not in known:

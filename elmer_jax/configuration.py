@@ -34,6 +34,27 @@ def default() -> ml_collections.ConfigDict:
   return config
 
 
+def comparison() -> ml_collections.ConfigDict:
+  """Returns the configuration that all comparisons start from (`compare`).
+
+  `pretrain` and `finetune` are configurations as `default` gives them: of the run that
+  all pre-trained rows start from, and of the rows. A row sets the seed, the objective
+  and what else is its own (`comparison.rows`).
+  """
+  config = ml_collections.ConfigDict()
+  # Not made where finetune.init_from names the weights for the pre-trained rows.
+  config.pretrain = default()
+  config.finetune = default()
+  config.finetune.objective.name = "last_layer"
+  compare = ml_collections.ConfigDict()
+  compare.rows = ""  # names of rows, by commas; empty: all
+  compare.seeds = (0,)  # each row is trained once with each
+  compare.resamples = 1000  # of the bootstrap
+  compare.timed_calls = 20  # of each row and batch size; their median counts
+  config.compare = compare
+  return config
+
+
 def make_small(config: ml_collections.ConfigDict) -> None:
   """Gives the model sizes that two CPU cores train in minutes: 2 million parameters."""
   config.model.update({"encoder_layers": 3, "decoder_layers": 3, "d_model": 128})
@@ -50,6 +71,9 @@ def _data() -> ml_collections.ConfigDict:
   # Own text or pairs, 'a.txt,b/*.jsonl.zst'; for public tasks, where their files lie:
   # 'wikipedia_lplm=w/*.zst,books_lplm=b/*.zst'
   data.files = ""
+  # JSONL of pairs that stand for the training split (`elmer_jax.distill` makes them);
+  # the other splits stay. Empty: the task's own.
+  data.distilled = ""
   # Of a mixture, how often the examples of each part come: 'wikipedia_lplm=1,
   # books_lplm=2'. Empty: as the mixture has it, books_wiki_lplm by tokens.
   data.rates = ""
@@ -79,6 +103,13 @@ def _objective() -> ml_collections.ConfigDict:
   # to do so in the published form, which leaks it.
   objective.gold_mixing = 0.3
   objective.published_mixing = False
+  # Fine-tuning: share of each target's weight that is spread over the vocabulary; the
+  # validation's losses are without it. 0: off.
+  objective.label_smoothing = 0.0
+  # soft_exit, hard_exit, last_layer: of as many tokens as a first pass gets wrong this
+  # share are told to the second (GLAT), rising from 0 over so many updates. 0: off.
+  objective.glancing = 0.0
+  objective.glancing_ramp = 1000
   # Hard exit only: share of the rows whose tokens all run through all layers.
   objective.full_depth = 0.0
   # Decoding with hard exit: a token leaves at the first layer whose distribution has
@@ -89,7 +120,8 @@ def _objective() -> ml_collections.ConfigDict:
 
 def _optimizer() -> ml_collections.ConfigDict:
   optimizer = ml_collections.ConfigDict()
-  # "adamw", or "muon": fewer updates for the same loss, each some 10 % slower
+  # "adamw", "adafactor" (next to no memory of its own; b1, b2 and eps are not its), or
+  # "muon" (fewer updates for the same loss, each some 10 % slower)
   optimizer.name = "adamw"
   optimizer.learning_rate = 1e-3  # the peak
   optimizer.schedule = "cosine"  # "cosine", "inverse_sqrt" or "constant"
@@ -125,6 +157,19 @@ def _mesh() -> ml_collections.ConfigDict:
   mesh.data = -1  # -1: all devices that are left
   mesh.fsdp = 1
   mesh.tensor = 1
+  # Slices (of TPUs, joined by the data-centre network) that the data axis spans.
+  mesh.slices = 1
+  # Which of the three each logical axis of the model is spread over; several with
+  # commas, none if empty. The rows of a batch go over data and fsdp.
+  mesh.rules = ml_collections.ConfigDict(
+    {
+      "vocab": "tensor",
+      "heads": "tensor",
+      "mlp": "tensor",
+      "embed": "fsdp",
+      "norm": "",
+    }
+  )
   return mesh
 
 
@@ -139,6 +184,17 @@ MAY_CHANGE = (
   "train.eval_every",
   "data.cache",
   "data.processes",
+)
+
+# The same for a comparison; of the rows' keys all but these define it.
+COMPARISON_MAY_CHANGE = (
+  "compare.",
+  *(
+    f"{part}.{key}"
+    for part in ("pretrain", "finetune")
+    for key in MAY_CHANGE
+    if key != "train.steps"  # the rows have one budget
+  ),
 )
 
 

@@ -8,6 +8,10 @@ A pre-training is measured on its validation split: WORKDIR/evaluation/pretrain.
 fine-tuning is measured on its test split, or with `--split=validation` on that, which
 is what own pairs have: WORKDIR/evaluation/test.json (or validation.json) and, with all
 outputs, predictions.jsonl (or validation_predictions.jsonl).
+
+`--oracle_length` adds a row in which each text was given as many positions as its
+reference has, as in the published code: to know how much that helps. Row, file and
+outputs say so by name.
 """
 
 from pathlib import Path
@@ -22,11 +26,16 @@ _SPLIT = flags.DEFINE_enum(
 )
 
 
+_ORACLE = flags.DEFINE_bool(
+  "oracle_length", False, "Also decode with the references' lengths, to compare."
+)
+
+
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   from elmer_jax import stages
   from elmer_jax.evaluation.report import write_report
 
-  stages.evaluate(config, workdir, _SPLIT.value)
+  stages.evaluate(config, workdir, _SPLIT.value, oracle_length=_ORACLE.value)
   write_report([workdir], Path(workdir) / "report")
 
 

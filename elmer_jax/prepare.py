@@ -25,7 +25,12 @@ from elmer_jax.data.cache_writer import write_cache
 from elmer_jax.data.prepared import Part
 from elmer_jax.data.progress import Progress
 from elmer_jax.data.rates import parse_rates
-from elmer_jax.data.recipe import Recipe, pairs_recipe, text_recipe
+from elmer_jax.data.recipe import (
+  Recipe,
+  distilled_recipe,
+  pairs_recipe,
+  text_recipe,
+)
 from elmer_jax.data.vocabulary import Vocabulary
 from elmer_jax.errors import UserError
 
@@ -47,7 +52,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: str) -> Vocabulary:
         prepared.open_part(config, workdir, vocabulary, part, split)
     return vocabulary
 
-  recipes = _recipes(config)
+  recipes = recipes_of(config)
   parse_rates(config.data.rates, [recipe.name for recipe, _ in recipes])
   vocabulary = _vocabulary(config, workdir, [recipe for recipe, _ in recipes])
   progress = Progress()
@@ -73,7 +78,29 @@ def prepare(config: ml_collections.ConfigDict, workdir: str) -> Vocabulary:
   return vocabulary
 
 
-def _recipes(config: ml_collections.ConfigDict) -> list[tuple[Recipe, float | None]]:
+def recipes_of(
+  config: ml_collections.ConfigDict,
+) -> list[tuple[Recipe, float | None]]:
+  """Returns what `data.task` consists of, each part with its rate.
+
+  Raises:
+    UserError: there is no such task, or something of it is missing.
+  """
+  recipes = task_recipes(config)
+  if not config.data.distilled:
+    return recipes
+  if len(recipes) > 1 or recipes[0][0].kind != "pairs":
+    raise UserError(
+      f"data.distilled is for one task of pairs; data.task is {config.data.task}"
+    )
+  [(recipe, rate)] = recipes
+  return [(distilled_recipe(recipe, config.data.distilled), rate)]
+
+
+def task_recipes(
+  config: ml_collections.ConfigDict,
+) -> list[tuple[Recipe, float | None]]:
+  """Returns what the task itself consists of; see `recipes_of`."""
   if public_files.has_own_files(config):
     recipe_of = text_recipe if config.objective.name == "lplm" else pairs_recipe
     return [(recipe_of(config.data.task, config.data.files), 1.0)]

@@ -19,13 +19,16 @@ from elmer_jax.errors import UserError
 from elmer_jax.files import write_whole
 from elmer_jax.parallel import processes
 from elmer_jax.prepare import prepare
-from elmer_jax.training import checkpoint, loop, workdirs
+from elmer_jax.training import checkpoint, loop, memory, workdirs
 from elmer_jax.training.metrics import record_seconds
 from elmer_jax.training.optimizer import make_optimizer
 
 
 def train(
-  config: ml_collections.ConfigDict, workdir: str, distributed: str = ""
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  distributed: str = "",
+  patience: float = processes.MEETING_SECONDS,
 ) -> None:
   """Trains to `train.steps`, from where an earlier start was interrupted.
 
@@ -33,21 +36,24 @@ def train(
     config: of the run.
     workdir: its folder.
     distributed: of several processes, as `parallel.processes.start` takes it.
+    patience: seconds that several processes wait for each other.
   """
   # What can be refused is refused before anything is prepared.
   configuration.check(config)
   objectives.get(config)
   make_optimizer(config)
   checkpoint.use_its_vocabulary(config)
-  processes.start(distributed)
-  processes.check_agreement(config)
+  processes.start(distributed, patience)
+  processes.check_agreement(config, patience)
   processes.first_alone("claim", lambda: workdirs.claim(config, workdir))
   if checkpoint.is_finished(workdir, config.train.steps):
     logging.info("%s is trained already: %d updates", workdir, config.train.steps)
     return
   compilation.cache_programs()
   vocabulary = processes.first_alone("prepare", lambda: prepare(config, workdir))
-  seconds = loop.train(config, workdir, vocabulary)
+  processes.meet("the first update", patience)
+  with memory.explained(config):
+    seconds = loop.train(config, workdir, vocabulary)
   if processes.is_first():
     record_seconds(workdir, "train", seconds)
 
@@ -58,6 +64,7 @@ def evaluate(
   split: str | None = None,
   settings: Mapping[str, object] | None = None,
   variant: str = "",
+  oracle_length: bool = False,
 ) -> dict:
   """Measures the newest checkpoint of a run, if that was not done yet.
 
@@ -68,6 +75,7 @@ def evaluate(
       validation split; a fine-tuning on its test split, of own pairs on validation.
     settings: keyword arguments of `api.generate`, by default none.
     variant: distinguishes the files of other settings: evaluation/SPLIT-VARIANT.json.
+    oracle_length: whether a row of texts with their references' lengths is wanted too.
 
   Returns:
     The content of WORKDIR/evaluation/pretrain.json or SPLIT.json.
@@ -78,16 +86,19 @@ def evaluate(
   checkpoint.use_its_vocabulary(config)
   workdirs.claim(config, workdir)
   _, step = checkpoint.find(workdir)
-  split = _split(config, split)
-  result = result_path(config, workdir, split, variant)
-  if result.exists():
-    found = json.loads(result.read_text())
-    if found["checkpoint_step"] == step:
-      logging.info("%s is evaluated already: update %d", workdir, step)
-      return found
+  split = measured_split(config, split)
+  if found := evaluated(config, workdir, split, variant, oracle_length):
+    logging.info("%s is evaluated already: update %d", workdir, step)
+    return found
   start = time.monotonic()
   compilation.cache_programs()
   model = api.load(workdir)
+  result = result_path(config, workdir, split, variant)
+  if oracle_length and model.objective in ("lplm", "autoregressive"):
+    raise UserError(
+      "--oracle_length is for fine-tuned models that write all tokens at once; "
+      f"{workdir} was trained with objective {model.objective}"
+    )
   if config.objective.name == "lplm":
     from elmer_jax.evaluation.pretraining import evaluate_pretraining
 
@@ -96,7 +107,7 @@ def evaluate(
     from elmer_jax.evaluation.finetuning import evaluate_finetuning
 
     found, predictions = evaluate_finetuning(
-      config, workdir, model, split, settings or {}
+      config, workdir, model, split, settings or {}, oracle_length
     )
     lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in predictions]
     write_whole(predictions_path(result), "".join(lines))
@@ -105,6 +116,23 @@ def evaluate(
   stage = "-".join(filter(None, ("evaluate", variant)))
   record_seconds(workdir, stage, time.monotonic() - start)
   return found
+
+
+def evaluated(
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  split: str,
+  variant: str = "",
+  oracle_length: bool = False,
+) -> dict | None:
+  """Returns what `evaluate` found at the newest checkpoint; None: not done yet."""
+  path = result_path(config, workdir, split, variant)
+  if not path.exists():
+    return None
+  found = json.loads(path.read_text())
+  has_all = found.get("oracle_length", False) or not oracle_length
+  _, step = checkpoint.find(workdir)
+  return found if found["checkpoint_step"] == step and has_all else None
 
 
 def result_path(
@@ -123,8 +151,12 @@ def predictions_path(result: Path) -> Path:
   return result.with_name(f"{prefix}predictions.jsonl")
 
 
-def _split(config: ml_collections.ConfigDict, split: str | None) -> str:
-  """Returns the split to measure; own pairs have no test split."""
+def measured_split(config: ml_collections.ConfigDict, split: str | None = None) -> str:
+  """Returns the split to measure, `split` if it can be; own pairs have no test split.
+
+  Raises:
+    UserError: a pre-training is to be measured on its test split.
+  """
   if config.objective.name == "lplm":
     if split == "test":
       raise UserError(

@@ -16,12 +16,15 @@ _DISTRIBUTED = flags.DEFINE_string(
   "For a run of several processes: auto (TPU pods, Slurm, MPI), or HOST:PORT,COUNT,"
   "INDEX (where process 0 listens, how many there are, which one this is).",
 )
+_PATIENCE = flags.DEFINE_float(
+  "distributed_timeout", 300, "Seconds that these processes wait for each other."
+)
 
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   from elmer_jax import stages
 
-  stages.train(config, workdir, _DISTRIBUTED.value)
+  stages.train(config, workdir, _DISTRIBUTED.value, _PATIENCE.value)
 
 
 if __name__ == "__main__":

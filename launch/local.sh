@@ -33,7 +33,18 @@ if ((gpus % count)); then
   exit 2
 fi
 
-trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+# JAX takes SIGTERM as the notice of a preemption, and goes on: so first politely.
+pids=()
+end_all() {
+  local _
+  kill "${pids[@]}" 2>/dev/null || return 0
+  for _ in 1 2 3 4 5; do
+    sleep 1
+    [[ -n $(jobs -pr) ]] || return 0
+  done
+  kill -KILL "${pids[@]}" 2>/dev/null || true
+}
+trap end_all EXIT
 for ((index = 0; index < count; index++)); do
   if ((gpus)); then
     share=$((gpus / count))
@@ -45,6 +56,7 @@ for ((index = 0; index < count; index++)); do
   fi
   PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" "$python" -m "elmer_jax.$command" "$@" \
     "--distributed=localhost:$port,$count,$index" &
+  pids+=($!)
 done
 for ((index = 0; index < count; index++)); do
   wait -n

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Both forms of attention give the same numbers and gradients."""
+"""All forms of attention give the same numbers and gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -49,3 +49,34 @@ def test_blocks_have_the_gradient_of_the_usual_attention():
 )
 def test_blocks_divide_the_positions(length, rows, block):
   assert attention._block_of(length, rows * 12 * length) == block
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_lengths_say_what_a_prefix_mask_says(causal):
+  inputs, mask = arrays(12, 12)
+  by_lengths = jax.nn.dot_product_attention(
+    *inputs, key_value_seq_lengths=attention.lengths_of(mask), is_causal=causal
+  )
+  by_mask = attention.dot_product(*inputs, mask, causal)
+  np.testing.assert_allclose(by_lengths, by_mask, atol=2e-6)
+  assert attention.lengths_of(jnp.zeros((1, 5), bool)) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_fused_kernel_gives_the_numbers_of_the_usual_attention(causal, masked):
+  inputs, mask = arrays(256, 256)
+  inputs = [array.astype(jnp.bfloat16) for array in inputs]
+  mask = mask if masked else None
+
+  def gradients(attend):
+    def value(*inputs):
+      return (attend(*inputs, mask, causal).astype(jnp.float32) ** 2).sum()
+
+    return jax.jit(jax.value_and_grad(value, (0, 1, 2)))(*inputs)
+
+  fused, usual = gradients(attention.with_gradient), gradients(attention.dot_product)
+  for one, other in zip(jax.tree.leaves(fused), jax.tree.leaves(usual), strict=True):
+    one, other = np.float32(one), np.float32(other)
+    np.testing.assert_allclose(one, other, atol=0.02 * np.abs(other).max())

@@ -37,6 +37,7 @@ def command(name: str, *arguments: str) -> subprocess.CompletedProcess:
 
 
 QUICKSTART = "--config=configs/quickstart.py"
+COMPARE = "--config=configs/compare_pydocs.py"
 TEXT = "--config=configs/pretrain_text.py"
 
 
@@ -58,6 +59,10 @@ TEXT = "--config=configs/pretrain_text.py"
     ("generate", ["--checkpoint={tmp}"], "no checkpoint at"),
     ("generate", ["--checkpoint={tmp}", "--input={tmp}/none"], "none can't be read"),
     ("evaluate", [QUICKSTART], "no checkpoint at"),
+    ("train", [COMPARE], "another command"),
+    ("compare", [QUICKSTART], "another command"),
+    ("compare", [COMPARE, "--config.finetune.train.setps=3"], "finetune.train.steps"),
+    ("compare", [COMPARE, "--config.compare.rows=soft"], "soft_random"),
     ("report", ["--runs={tmp}", "--output={tmp}/report"], "is not the folder of a run"),
   ],
 )
@@ -67,7 +72,9 @@ def test_a_mistake_is_one_line_and_status_2(name, arguments, words, tmp_path):
   (tmp_path / "field.jsonl").write_text('{"text": "Fine."}\n{"txt": "Not."}\n')
   before = set(tmp_path.iterdir())
   arguments = [argument.format(tmp=tmp_path) for argument in arguments]
-  if name in ("train", "evaluate") and not any("workdir" in a for a in arguments):
+  if name in ("train", "evaluate", "compare") and not any(
+    "workdir" in a for a in arguments
+  ):
     arguments.append(f"--workdir={tmp_path / 'run'}")
   done = command(name, *arguments)
   errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]

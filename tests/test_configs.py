@@ -9,6 +9,7 @@ import ml_collections
 import pytest
 
 from elmer_jax import configuration, objectives
+from elmer_jax.comparison import rows
 from elmer_jax.training import checkpoint
 
 FILES = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
@@ -21,11 +22,18 @@ def config_of(path: Path) -> ml_collections.ConfigDict:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_configuration_is_sound(path):
   config = config_of(path)
-  configuration.check(config)
-  configuration.model_config(config, config.data.vocabulary_size)
-  objectives.get(config)
+  if path.stem.startswith("compare_"):
+    parts = [config.pretrain, config.finetune]
+    assert config.keys() == configuration.comparison().keys()
+  else:
+    parts = [config]
+  for part in parts:
+    configuration.check(part)
+    configuration.model_config(part, part.data.vocabulary_size)
+    objectives.get(part)
   # A fine-tuning is of pairs; the file's name tells what it is.
-  assert (config.objective.name != "lplm") == path.stem.startswith("finetune_")
+  tunes = path.stem.startswith(("finetune_", "compare_"))
+  assert (parts[-1].objective.name != "lplm") == tunes
 
 
 @pytest.mark.parametrize("name", ["finetune_pydocs", "finetune_pairs"])
@@ -37,3 +45,13 @@ def test_the_weights_of_the_quickstart_fit_into_the_fine_tunings(name):
   free = {"dropout", "soft_exit"}
   ours, theirs = sizes(name), sizes("quickstart")
   assert {key for key in ours if ours[key] != theirs[key]} <= free
+
+
+@pytest.mark.parametrize("name", ["compare_pydocs", "compare_squad_qg"])
+def test_the_rows_of_a_comparison_fit_its_pre_training(name):
+  config = config_of(FILES[0].with_name(f"{name}.py"))
+  assert config.pretrain.model.to_dict() == config.finetune.model.to_dict()
+  for row in rows.ROWS.values():
+    configured = rows.configured(row, config.finetune, 0)
+    objectives.get(configured)
+    configuration.check(configured)

@@ -145,7 +145,8 @@ def test_hard_exit_is_scored_with_its_exits_and_without(task, tmp_path):
   config = configure(data__task="tiny_summary", objective__exit_threshold=4.0)
   config.objective.name = "hard_exit"
   tiny_run.write(config, tmp_path, tiny_text.vocabulary())
-  command(config, tmp_path)
+  command(config, tmp_path, "--oracle_length")
+  flags.FLAGS["oracle_length"].unparse()
   found = json.loads((tmp_path / "evaluation" / "test.json").read_text())
   names = [name for name in found["systems"] if not name.startswith("baseline_")]
   assert names == [
@@ -153,7 +154,23 @@ def test_hard_exit_is_scored_with_its_exits_and_without(task, tmp_path):
     "hard_exit_repeats_kept",
     "hard_exit_shuffled_source",
     "hard_exit_without_exits",
+    "hard_exit_oracle_length",
   ]
+  assert found["oracle_length"] is True
+  text = (tmp_path / "evaluation" / "predictions.jsonl").read_text()
+  lines = [json.loads(line) for line in text.splitlines()]
+  encode = elmer_jax.load(str(tmp_path)).vocabulary.encode
+  lengths = [len(encode(line["reference"])) + 1 for line in lines]
+  model = elmer_jax.load(str(tmp_path))
+  sources = [line["source"] for line in lines]
+  given = elmer_jax.generate(model, sources, oracle_lengths=lengths)
+  assert [r.text for r in given] == [r["output_with_oracle_length"] for r in lines]
+  # Some outputs fill the reference's length, none goes beyond.
+  every = elmer_jax.generate(
+    model, sources, oracle_lengths=lengths, remove_repeats=False
+  )
+  over = [len(r.token_ids) - n for r, n in zip(every, lengths, strict=True)]
+  assert max(over) == 0
   model = elmer_jax.load(str(tmp_path))
   sources = [source for source, _ in pairs("test")]
   every = elmer_jax.generate(model, sources, remove_repeats=False)

@@ -19,6 +19,7 @@ from elmer_jax.decoding import one_pass
 from elmer_jax.errors import UserError
 from elmer_jax.model import elmer
 from elmer_jax.objectives import hard_exit
+from elmer_jax.special_ids import PAD_ID
 
 LENGTH = 12
 TEXTS = [text[:20] for text in tiny_text.documents(5)]
@@ -90,6 +91,25 @@ def test_whoever_left_is_copied_upward(model, source_ids):
   np.testing.assert_allclose(
     hard.log_probability, jnp.log(found.probability[-1]), atol=1e-5
   )
+
+
+@pytest.mark.parametrize("exit", ["none", "hard"])
+def test_given_lengths_equal_a_run_with_that_length(model, source_ids, exit):
+  lengths = np.array([3, 5, 5, 12, 1, 3, 12, 5], np.int32)
+  threshold = spread_threshold(model, source_ids)
+  told = one_pass.decode(
+    *(model.config, model.params, source_ids),
+    **{"length": LENGTH, "exit": exit, "threshold": threshold},
+    oracle_lengths_B=lengths,
+  )
+  for length in np.unique(lengths):
+    short = one_pass.decode(
+      *(model.config, model.params, source_ids),
+      **{"length": int(length), "exit": exit, "threshold": threshold},
+    )
+    rows = lengths == length
+    np.testing.assert_array_equal(told.ids[rows, :length], short.ids[rows])
+    assert (np.asarray(told.ids)[rows, length:] == PAD_ID).all()
 
 
 def test_results_tell_where_tokens_left(model, source_ids):
@@ -168,7 +188,8 @@ def test_at_full_depth_the_loss_is_the_last_layers():
   keys = jax.vmap(jax.random.key)(jnp.arange(8))
   for name in ("hard_exit", "last_layer"):
     config = tiny.configure(objective__name=name, objective__full_depth=1.0)
-    found[name] = objectives.get(config).loss(model, tiny.batch(), keys, True)
+    form = objectives.get(config).loss
+    found[name] = jax.jit(lambda f=form: f(model, tiny.batch(), keys, True))()
   np.testing.assert_allclose(*(sums.loss for sums in found.values()), rtol=1e-6)
 
 

@@ -64,6 +64,33 @@ def test_gradients_equal_those_of_full_logits(chunk):
   )
 
 
+@pytest.mark.parametrize("chunk", [V, 8])
+def test_smoothed_labels_equal_those_of_full_logits(chunk):
+  """The loss against (1 - ε) · one-hot + ε / vocabulary, and its gradients."""
+  states, head, targets, weights = problem()
+  share = 0.2
+
+  def full_loss(states, head):
+    logits = jnp.einsum("btd,vd->btv", states, head.table_VxD) + head.bias_V[None, None]
+    wanted = (1 - share) * jax.nn.one_hot(targets, V) + share / REAL
+    log_p = jax.nn.log_softmax(logits)[..., :REAL]
+    return (-(wanted[..., :REAL] * log_p).sum(-1) * weights).sum()
+
+  def ours(states, head):
+    output = linear_cross_entropy(states, head, targets, chunk, share)
+    return (output.nll * weights).sum()
+
+  mine = jax.value_and_grad(ours, (0, 1))(states, head)
+  theirs = jax.value_and_grad(full_loss, (0, 1))(states, head)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5, rtol=1e-5), mine, theirs
+  )
+  plain = linear_cross_entropy(states, head, targets, chunk)
+  smoothed = linear_cross_entropy(states, head, targets, chunk, share)
+  for a, b in zip(plain[1:], smoothed[1:], strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
 def test_lowest_id_wins_among_equals_whatever_the_chunks():
   head = Head(jnp.ones((V, D)), jnp.zeros(V), jnp.zeros(V))
   targets = jnp.zeros((1, 2), jnp.int32)

@@ -109,8 +109,8 @@ def test_the_bias_counts_in_the_losses_and_not_in_the_lower_choices(case, monkey
   without = weights | {"logits_bias": jnp.zeros_like(weights["logits_bias"])}
   assert abs(loss(without) - golden["mix0/loss_train"]) > BY_FAR
 
-  def choose_with_bias(model, index, hidden, targets):
-    return objective.read_off_ramp(model, hidden, targets, True)
+  def choose_with_bias(model, index, hidden, targets, smoothing):
+    return objective.read_off_ramp(model, hidden, targets, True, smoothing)
 
   monkeypatch.setattr(soft_exit, "read_off_ramp", choose_with_bias)
   wrong = soft_exit_loss(case, "mix0", monkeypatch)

@@ -23,9 +23,10 @@ distinct_outputs   the share, 0 to 1, of different texts among the outputs.
 
 import functools
 import itertools
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
 
 from elmer_jax.data import stemming
 from elmer_jax.data.meteor import meteor as meteor
@@ -61,16 +62,44 @@ def rouge_of_lines(targets: Sequence[str], predictions: Sequence[str]) -> Scores
 
 def bleu(targets: Sequence[str], predictions: Sequence[str], order: int = 4) -> Scores:
   """Returns BLEU-1 to BLEU-`order`; see the top of this file."""
+  counts = bleu_counts(targets, predictions, order).sum(0)
+  return {name: float(score) for name, score in bleu_of_counts(counts).items()}
+
+
+def bleu_counts(
+  targets: Sequence[str], predictions: Sequence[str], order: int = 4
+) -> np.ndarray:
+  """Returns what BLEU is made of, for each text: float64 [n, 2 + 2 · order].
+
+  The lengths of prediction and target in words, then for each n-gram size how many
+  n-grams of the prediction its target has, then how many it has itself.
+  """
   from sacrebleu.metrics import BLEU
 
-  metric = BLEU(max_ngram_order=order, lowercase=True, smooth_method="none")
-  found = metric.corpus_score(list(predictions), [list(targets)])
-  scores = {}
-  for n in range(1, order + 1):
-    precisions = found.precisions[:n]
-    product = math.prod(precision / 100 for precision in precisions)
-    scores[f"bleu{n}"] = 100 * found.bp * product ** (1 / n)
-  return scores
+  metric = BLEU(
+    max_ngram_order=order,
+    lowercase=True,
+    smooth_method="none",
+    effective_order=True,  # else it warns of short texts; the counts are the same
+  )
+  rows = []
+  for target, prediction in zip(targets, predictions, strict=True):
+    found = metric.sentence_score(prediction, [target])
+    rows.append([found.sys_len, found.ref_len, *found.counts, *found.totals])
+  return np.array(rows, np.float64)
+
+
+def bleu_of_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
+  """Returns BLEU-1 and so on of sums of `bleu_counts`, [..., 2 + 2 · order]."""
+  order = counts.shape[-1] // 2 - 1
+  lengths, matches, totals = np.split(counts, [2, 2 + order], axis=-1)
+  written, wanted = np.moveaxis(lengths, -1, 0)
+  brevity = np.exp(np.minimum(0, 1 - wanted / np.maximum(written, 1e-9)))
+  precisions = matches / np.maximum(totals, 1)
+  return {
+    f"bleu{n}": 100 * brevity * precisions[..., :n].prod(-1) ** (1 / n)
+    for n in range(1, order + 1)
+  }
 
 
 def bleu2(targets: Sequence[str], predictions: Sequence[str]) -> Scores:
@@ -105,12 +134,22 @@ def _ngrams(words: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
 def _rouge(
   targets: Sequence[str], predictions: Sequence[str], names: tuple[str, ...]
 ) -> Scores:
+  each = rouge_of_each(targets, predictions, names)
+  return {name: float(scores.mean()) for name, scores in each.items()}
+
+
+def rouge_of_each(
+  targets: Sequence[str], predictions: Sequence[str], names: tuple[str, ...] = ROUGE
+) -> dict[str, np.ndarray]:
+  """Returns the ROUGE of every pair of texts, float64 [n] each."""
   scorer = _scorer(names)
-  totals = dict.fromkeys(names, 0.0)
-  for target, prediction in zip(targets, predictions, strict=True):
-    for name, score in scorer.score(target, prediction).items():
-      totals[name] += score.fmeasure
-  return {name: 100 * total / len(targets) for name, total in totals.items()}
+  found = [
+    scorer.score(target, prediction)
+    for target, prediction in zip(targets, predictions, strict=True)
+  ]
+  return {
+    name: np.array([100 * scores[name].fmeasure for scores in found]) for name in names
+  }
 
 
 @functools.cache

@@ -78,7 +78,8 @@ def read_parts(config: ml_collections.ConfigDict, workdir: str) -> list[Part] | 
   mixture = read_json(path)
   if mixture is None:
     return None
-  check_fit(mixture, {"files": config.data.files}, path)
+  # Older ones don't say that nothing was distilled.
+  check_fit({"distilled": "", **mixture}, _files(config), path)
   parts = [Part(**part) for part in mixture["parts"]]
   rates = parse_rates(config.data.rates, [part.task for part in parts])
   return [
@@ -91,7 +92,7 @@ def write_parts(
 ) -> None:
   """Says that the caches of these parts are all there."""
   content = {
-    "files": config.data.files,
+    **_files(config),
     "parts": [dataclasses.asdict(part) for part in parts],
   }
   write_json(_mixture_path(config, workdir), content)
@@ -131,6 +132,10 @@ def open_part(
   """Opens the cache of a part's split, if it is what the configuration wants."""
   folder = cache_folder(config, workdir, part.task, split)
   return open_cache(folder, purpose(config, part, split, vocabulary))
+
+
+def _files(config: ml_collections.ConfigDict) -> dict[str, str]:
+  return {"files": config.data.files, "distilled": config.data.distilled}
 
 
 def _root(config: ml_collections.ConfigDict, workdir: str) -> pathlib.Path:

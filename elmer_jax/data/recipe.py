@@ -78,6 +78,23 @@ def pairs_recipe(name: str, files: str) -> Recipe:
   return _files_recipe(name, "pairs", files, sources.read_pairs)
 
 
+def distilled_recipe(recipe: Recipe, files: str) -> Recipe:
+  """Returns a recipe of pairs whose training split is that of other files.
+
+  Raises:
+    UserError: a file is missing, empty or not text.
+  """
+  paths = tuple(sources.expand_files(files))
+
+  def read(split: str) -> Iterator[Item]:
+    return sources.read_pairs(paths) if split == "train" else recipe.read(split)
+
+  def size(split: str) -> int:
+    return sources.size_of(paths) if split == "train" else recipe.size(split)
+
+  return dataclasses.replace(recipe, read=read, size=size if recipe.size else None)
+
+
 def characters(item: Item) -> int:
   """Returns how long an item is, both sides of a pair together."""
   return len(item) if isinstance(item, str) else sum(map(len, item))

@@ -3,7 +3,8 @@
 """One-pass decoding: all tokens of a text at once, cut at the first EOS.
 
 The number of positions is fixed beforehand and is never the reference's: the model
-says by its EOS where a text ends. Positions behind EOS count for nothing.
+says by its EOS where a text ends. Positions behind EOS count for nothing. (Only a
+comparison with the published figures gives each text positions of its own.)
 
 What happens between the layers is the exit: "none" (plain layers), "soft" (each layer
 hands its guess upward) or "hard": a token leaves at the first layer whose distribution
@@ -72,6 +73,7 @@ def decode(
   length: int,
   exit: str,
   threshold: float = 0.0,
+  oracle_lengths_B: jax.Array | None = None,
   all_layers: bool = False,
   guess_by: Screen | None = None,
 ) -> Decoded:
@@ -84,6 +86,8 @@ def decode(
     length: target positions T.
     exit: one of `EXITS`.
     threshold: of hard exit, in nats. With 0 no token leaves, as with "none".
+    oracle_lengths_B: int32, so many positions of a text are seen and written, as if
+      `length` were that; those behind are PAD. None: all.
     all_layers: whether to tell each layer's predictions too; the head then runs L
       times, as it does for soft and hard exit anyway. A token that has left says the
       same in all layers above.
@@ -94,8 +98,12 @@ def decode(
   model = elmer.bind(config, params)
   encoded_BxSxD, mask_BxS = model.encode(source_ids_BxS)
   shape = (source_ids_BxS.shape[0], length)
+  seen_BxT = None
+  if oracle_lengths_B is not None:
+    seen_BxT = jnp.arange(length)[None] < oracle_lengths_B[:, None]
   if exit == "hard":
-    return _decode_hard(model, encoded_BxSxD, mask_BxS, shape, threshold)
+    decoded = _decode_hard(model, encoded_BxSxD, mask_BxS, shape, seen_BxT, threshold)
+    return _only_seen(decoded, seen_BxT)
   each_layer = exit == "soft" or all_layers
 
   def read(index, hidden_BxTxD, said):
@@ -110,9 +118,17 @@ def decode(
     return hidden_BxTxD, said, ids_BxT
 
   _, said, by_layer_LxBxT = model.decode(
-    model.blank_target(*shape), encoded_BxSxD, mask_BxS, after_layer=read
+    model.blank_target(*shape), encoded_BxSxD, mask_BxS, seen_BxT, after_layer=read
   )
-  return Decoded(said.ids, said.log_probability, by_layer_LxBxT)
+  decoded = Decoded(said.ids, said.log_probability, by_layer_LxBxT)
+  return _only_seen(decoded, seen_BxT)
+
+
+def _only_seen(decoded: Decoded, seen_BxT: jax.Array | None) -> Decoded:
+  """Returns PAD for positions that don't exist for a text."""
+  if seen_BxT is None:
+    return decoded
+  return decoded._replace(ids=jnp.where(seen_BxT, decoded.ids, PAD_ID))
 
 
 def _decode_hard(
@@ -120,6 +136,7 @@ def _decode_hard(
   encoded_BxSxD: jax.Array,
   mask_BxS: jax.Array,
   shape: tuple[int, int],
+  seen_BxT: jax.Array | None,
   threshold: jax.Array,
 ) -> Decoded:
   """Runs all layers; whoever has left stands still in those above."""
@@ -140,7 +157,12 @@ def _decode_hard(
     jnp.zeros(shape, jnp.float32),
   )
   _, (_, _, exit_layers_BxT, best_BxT), by_layer_LxBxT = model.decode(
-    model.blank_target(*shape), encoded_BxSxD, mask_BxS, after_layer=leave, carry=start
+    model.blank_target(*shape),
+    encoded_BxSxD,
+    mask_BxS,
+    seen_BxT,
+    after_layer=leave,
+    carry=start,
   )
   return Decoded(by_layer_LxBxT[-1], best_BxT, by_layer_LxBxT, exit_layers_BxT)
 

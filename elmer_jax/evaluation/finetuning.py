@@ -7,7 +7,8 @@ model (named after its exit, `soft_exit`, `hard_exit` or `none`, or `autoregress
 the same with adjacent repeats kept (`_repeats_kept`; only of one-pass models), the same
 with every source replaced by another example's (`_shuffled_source`), and the baselines.
 Of a model with hard exit, the same with every token running through all layers
-(`_without_exits`) too.
+(`_without_exits`) too. On demand, a one-pass model's texts with as many positions as
+the reference has tokens (`_oracle_length`): so were published figures taken.
 """
 
 import contextlib
@@ -42,6 +43,7 @@ def evaluate_finetuning(
   model: api.Model,
   split: str,
   settings: Mapping[str, object],
+  oracle_length: bool = False,
 ) -> tuple[dict, list[dict]]:
   """Decodes and scores all examples of a split.
 
@@ -51,6 +53,7 @@ def evaluate_finetuning(
     model: its newest checkpoint.
     split: of the task.
     settings: keyword arguments of `api.generate`.
+    oracle_length: whether to decode with the references' lengths as well.
 
   Returns:
     The content of `evaluation/SPLIT.json`: scores by system, the shares of distinct
@@ -78,6 +81,11 @@ def evaluate_finetuning(
     if name == "hard_exit":
       all_layers = api.generate(model, sources, exit="none")
       systems["hard_exit_without_exits"] = [result.token_ids for result in all_layers]
+    by_oracle = None
+    if oracle_length:
+      lengths = _lengths(model, [reference for _, reference in evaluator.pairs])
+      by_oracle = api.generate(model, sources, oracle_lengths=lengths, **settings)
+      systems[f"{name}_oracle_length"] = [result.token_ids for result in by_oracle]
     for name, writer in writers.items():
       systems[name] = model.vocabulary.encode_batch(list(map(writer, sources)))
     scores = {name: evaluator.scores(rows) for name, rows in systems.items()}
@@ -98,7 +106,17 @@ def evaluate_finetuning(
     {"source": source, "reference": reference, "output": result.text}
     for (source, reference), result in zip(evaluator.pairs, results, strict=True)
   ]
+  if by_oracle:
+    found["oracle_length"] = True
+    for line, result in zip(predictions, by_oracle, strict=True):
+      line["output_with_oracle_length"] = result.text
   return found, predictions
+
+
+def _lengths(model: api.Model, references: Sequence[str]) -> list[int]:
+  """Returns the tokens of references, EOS included, as far as the model has room."""
+  rows = model.vocabulary.encode_batch(list(references))
+  return [min(len(ids) + 1, model.target_length) for ids in rows]
 
 
 def mean_exit_layer(

@@ -6,6 +6,7 @@ matplotlib knows no style sheets, so each colour is drawn as a stand-in that the
 text then replaces by a custom property of the page, which has a light and a dark value.
 """
 
+import dataclasses
 import io
 import math
 import re
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 
 Curve = tuple[Sequence[float], Sequence[float]]
 
+_NEAR = 0.12  # of the axes' width: the names of closer points share a column
 _WIDTH = 7.4  # inches of 72 SVG units; the page scales it to its own width
 _STYLE = {
   "svg.fonttype": "none",
@@ -36,7 +38,13 @@ _STYLE = {
   "lines.linewidth": 1.5,
   "lines.solid_capstyle": "round",
 }
-_NAMED = {"ink": "#010101", "faint": "#010102", "rule": "#010103", "accent": "#010104"}
+_NAMED = {
+  "ink": "#010101",
+  "faint": "#010102",
+  "rule": "#010103",
+  "accent": "#010104",
+  "paper": "#010105",
+}
 
 
 def _layer_colour(layer: int) -> str:
@@ -139,6 +147,94 @@ def layers_now(losses: Sequence[float], accuracies: Sequence[float]) -> str:
   return _svg(draw, 0.4 + 0.24 * len(losses), bottom=0.02)
 
 
+@dataclasses.dataclass(frozen=True)
+class Mark:
+  """A point of `quality_against_latency`, with its name beside it.
+
+  Attributes:
+    interval: of the height, drawn as a line; None where it isn't known.
+    css: which colour: "accent" or "ink".
+    filled: whether the point is a disc or a ring.
+  """
+
+  name: str
+  milliseconds: float
+  score: float
+  interval: tuple[float, float] | None
+  css: str
+  filled: bool
+
+
+def quality_against_latency(marks: Sequence[Mark], score: str) -> str:
+  """Draws systems as points: up is better, left is faster."""
+
+  def draw(figure: Figure) -> None:
+    axes = figure.subplots()
+    axes.set_xscale("log")
+    times = [mark.milliseconds for mark in marks]
+    # Names stand to the right of their points.
+    axes.set_xlim(min(times) / 1.3, max(times) * 1.3)
+    for mark in marks:
+      colour = _NAMED[mark.css]
+      if mark.interval:
+        axes.vlines(mark.milliseconds, *mark.interval, color=_NAMED["rule"], zorder=1)
+      # A ring's inside hides the lines behind it.
+      inside = colour if mark.filled else _NAMED["paper"]
+      axes.scatter(
+        mark.milliseconds, mark.score, 26, inside, edgecolors=colour, zorder=3
+      )
+    ticks = _ticks(*axes.get_xlim())
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("milliseconds a text, one at a time")
+    _title(axes, score)
+    _name_points(axes, marks)
+
+  return _svg(draw, 3.9, right=0.72)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+  """Returns 1, 2, 5 and their tenfolds between two ends."""
+  powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+  ticks = [base * 10.0**power for power in powers for base in (1, 2, 5)]
+  return [tick for tick in ticks if low <= tick <= high]
+
+
+def _name_points(axes: Axes, marks: Sequence[Mark]) -> None:
+  """Writes names to the right of points, below each other where points are close."""
+  to_axes = axes.transData + axes.transAxes.inverted()
+  places = [to_axes.transform((mark.milliseconds, mark.score)) for mark in marks]
+  by_time = sorted(range(len(marks)), key=lambda number: places[number][0])
+  groups: list[list[int]] = []
+  for number in by_time:
+    if groups and places[number][0] - places[groups[-1][-1]][0] < _NEAR:
+      groups[-1].append(number)
+    else:
+      groups.append([number])
+  for group in groups:
+    left = max(places[number][0] for number in group) + 0.04
+    ordered = sorted(group, key=lambda number: places[number][1])
+    heights = _apart([places[number][1] for number in ordered], 0.05)
+    for number, height in zip(ordered, heights, strict=True):
+      mark, (x, y) = marks[number], places[number]
+      line = {"color": _NAMED["rule"], "linewidth": 0.6, "clip_on": False, "zorder": 1}
+      axes.plot([x, left - 0.006], [y, height], transform=axes.transAxes, **line)
+      text = {"color": _NAMED[mark.css], "va": "center", "fontsize": 7}
+      axes.text(left, height, mark.name, transform=axes.transAxes, **text)
+
+
+def _apart(heights: Sequence[float], gap: float) -> list[float]:
+  """Returns rising heights moved as little as keeps them `gap` apart."""
+  moved = list(heights)
+  for _ in range(len(moved) * 20):
+    for low in range(len(moved) - 1):
+      overlap = gap - (moved[low + 1] - moved[low])
+      if overlap > 1e-6:
+        moved[low] -= overlap / 2
+        moved[low + 1] += overlap / 2
+  return moved
+
+
 def _title(axes: Axes, text: str) -> None:
   axes.set_title(text, color=_NAMED["ink"], pad=8)
 
@@ -148,13 +244,7 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
   gap = 0.07  # of the axes' height: a line of text
   to_axes = axes.transData + axes.transAxes.inverted()
   placed = sorted((to_axes.transform((0, y))[1], text, c) for text, y, c in ends)
-  heights = [height for height, _, _ in placed]
-  for _ in range(len(heights) * 4):
-    for low in range(len(heights) - 1):
-      overlap = gap - (heights[low + 1] - heights[low])
-      if overlap > 1e-6:
-        heights[low] -= overlap / 2
-        heights[low + 1] += overlap / 2
+  heights = _apart([height for height, _, _ in placed], gap)
   for height, (_, text, colour) in zip(heights, placed, strict=True):
     axes.text(1.015, height, text, color=colour, va="center", transform=axes.transAxes)
 

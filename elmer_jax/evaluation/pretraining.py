@@ -14,6 +14,7 @@ import ml_collections
 import numpy as np
 
 from elmer_jax import api, configuration, objectives
+from elmer_jax.data import mask_text
 from elmer_jax.decoding import one_pass
 from elmer_jax.parallel.mesh import make_mesh
 from elmer_jax.special_ids import PAD_ID
@@ -117,7 +118,7 @@ def _samples(model: api.Model, batches: list[Rows]) -> list[dict]:
     end = one_pass.text_length(ids_T)
     samples.append(
       {
-        "source": api.text_with_masks(vocabulary, sources[row]),
+        "source": mask_text.decode(vocabulary, sources[row]),
         "target": vocabulary.decode(targets[row]),
         "output": vocabulary.decode(ids_T[:end]),
         "pieces": vocabulary.pieces(ids_T[:end]),

@@ -31,7 +31,7 @@ from elmer_jax.training.metrics import duration
 SAMPLES = 20
 _NAMES = {"pretrain": "Pre-training", "finetune": "Fine-tuning"}
 # What tasks are scored by (`data.metrics`). The first that a task has is the main one.
-_SCORES = {
+SCORES = {
   "rougeL": "ROUGE-L",
   "bleu2": "BLEU-2",
   "rouge1": "ROUGE-1",
@@ -46,17 +46,21 @@ _SCORES = {
 }
 _KEPT = "the same, adjacent repeats kept"
 _SHUFFLED = "the same, each source replaced by another example's"
-_SYSTEMS = {
+_ORACLE = "the same, given the references' lengths (no fair score)"
+SYSTEMS = {
   "soft_exit": "ELMER, soft exit",
   "soft_exit_repeats_kept": _KEPT,
   "soft_exit_shuffled_source": _SHUFFLED,
+  "soft_exit_oracle_length": _ORACLE,
   "hard_exit": "ELMER, hard exit",
   "hard_exit_repeats_kept": _KEPT,
   "hard_exit_shuffled_source": _SHUFFLED,
+  "hard_exit_oracle_length": _ORACLE,
   "hard_exit_without_exits": "the same, every token through all layers",
   "none": "Plain NAR, last layer",
   "none_repeats_kept": _KEPT,
   "none_shuffled_source": _SHUFFLED,
+  "none_oracle_length": _ORACLE,
   "autoregressive": "Autoregressive",
   "autoregressive_shuffled_source": _SHUFFLED,
   "baseline_constant": "Best training output, the same for all",
@@ -119,10 +123,10 @@ def in_words(summary: dict) -> list[str]:
     key = _main_score(systems)
     lines.append(
       f"Fine-tuning: {scored['distinct_outputs']:.0%} of the outputs are distinct; "
-      f"{_SCORES[key]} over {scored['examples']:,} {split} examples:"
+      f"{SCORES[key]} over {scored['examples']:,} {split} examples:"
     )
     lines += [
-      f"  {entry[key]:4.1f}  {_SYSTEMS.get(name, name)}"
+      f"  {entry[key]:4.1f}  {SYSTEMS.get(name, name)}"
       for name, entry in systems.items()
     ]
   if seconds := summary["seconds"]:
@@ -246,7 +250,7 @@ def _fine_tuning(run: Run) -> str:
   systems = found["systems"]
   main = next(iter(systems))
   key = _main_score(systems)
-  figures = [(f"{systems[main][key]:.1f}", _SCORES[key])]
+  figures = [(f"{systems[main][key]:.1f}", SCORES[key])]
   if other := systems.get(f"{main}_shuffled_source"):
     gain = systems[main][key] - other[key]
     figures.append((f"{gain:.1f}", "lost with shuffled sources"))
@@ -268,7 +272,7 @@ def _fine_tuning(run: Run) -> str:
 
 def _main_score(systems: dict[str, dict[str, float]]) -> str:
   scores = next(iter(systems.values()))
-  return next(key for key in _SCORES if key in scores)
+  return next(key for key in SCORES if key in scores)
 
 
 def _scores(systems: dict[str, dict[str, float]]) -> str:
@@ -276,10 +280,10 @@ def _scores(systems: dict[str, dict[str, float]]) -> str:
   # METEOR is only there where its program ran.
   columns = [
     key
-    for key in sorted(_SCORES, key=_SCORES.get)
+    for key in sorted(SCORES, key=SCORES.get)
     if all(key in scores for scores in systems.values())
   ]
-  heads = "".join(markup.element("th", _SCORES[key]) for key in columns)
+  heads = "".join(markup.element("th", SCORES[key]) for key in columns)
   rows = [markup.element("thead", markup.element("tr", "<th></th>" + heads))]
   main = next(iter(systems))
   seen_baseline = False
@@ -289,7 +293,7 @@ def _scores(systems: dict[str, dict[str, float]]) -> str:
       css = "same-model"
     if name.startswith("baseline_") and not seen_baseline:
       css, seen_baseline = "first-baseline", True
-    label = markup.escape(_SYSTEMS.get(name, name.replace("_", " ")))
+    label = markup.escape(SYSTEMS.get(name, name.replace("_", " ")))
     cells = "".join(markup.element("td", f"{scores[key]:.1f}") for key in columns)
     rows.append(markup.element("tr", markup.element("th", label) + cells, css))
   return markup.element("table", "".join(rows), "scores")

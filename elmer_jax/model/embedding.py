@@ -8,6 +8,7 @@ from flax import nnx
 
 from elmer_jax.model import layers
 from elmer_jax.model.config import ModelConfig
+from elmer_jax.model.placement import constrain
 from elmer_jax.special_ids import PAD_ID
 
 POSITION_OFFSET = 2  # BART's tables keep two unused rows before position 0
@@ -18,7 +19,9 @@ def look_up(tokens_VxD: jax.Array, ids: jax.Array, dtype: jnp.dtype) -> jax.Arra
 
   So does BART's embedding; what the head tells PAD's row stays.
   """
-  rows = tokens_VxD[ids].astype(dtype)
+  # Whole rows on every device that has some: a lookup can't be cut along them.
+  rows = constrain(tokens_VxD, "vocab", None)[ids].astype(dtype)
+  rows = constrain(rows, "batch", *(None,) * ids.ndim)
   return jnp.where((ids == PAD_ID)[..., None], jax.lax.stop_gradient(rows), rows)
 
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of a layer: projections, norms, attention, feed-forward, dropout."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ from flax import nnx
 
 from elmer_jax.model import attention
 from elmer_jax.model.config import ModelConfig
+from elmer_jax.model.placement import constrain
 
 NORM_EPSILON = 1e-5
 
@@ -72,10 +74,17 @@ def dropout(x_BxTxD: jax.Array, keys_B: jax.Array | None, rate: float) -> jax.Ar
   """
   if keys_B is None or rate == 0:
     return x_BxTxD
-  keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x_BxTxD.shape[1:]))(
-    keys_B
-  )
-  return jnp.where(keep, x_BxTxD / (1 - rate), jnp.zeros((), x_BxTxD.dtype))
+  # 16 bits tell the rate to 1/65536, and a word of the generator has two of them.
+  dropped = round(rate * 2**16)
+  draws_BxTxD = jax.vmap(lambda key: _draw(key, *x_BxTxD.shape[1:]))(keys_B)
+  scaled_BxTxD = x_BxTxD / (1 - dropped / 2**16)
+  return jnp.where(draws_BxTxD >= dropped, scaled_BxTxD, jnp.zeros((), x_BxTxD.dtype))
+
+
+def _draw(key: jax.Array, length: int, width: int) -> jax.Array:
+  """Returns [length, width] uint32, uniform below 2**16."""
+  words = jax.random.bits(key, (-(-length // 2), width))
+  return jnp.concatenate([words >> 16, words & 0xFFFF])[:length]
 
 
 class Attention(nnx.Module):
@@ -106,7 +115,7 @@ class Attention(nnx.Module):
     `causal`: query t sees the memory up to position t only. `training`: a gradient is
     wanted, which decides what is fast.
     """
-    attend = attention.dot_product if training else attention.without_gradient
+    attend = attention.with_gradient if training else attention.without_gradient
     projected = self._project(queries_BxTxD, memory_BxSxD)
     mixed_BxTxHxK = attend(*map(self._split, projected), memory_mask_BxS, causal)
     return self.out(mixed_BxTxHxK.reshape(queries_BxTxD.shape))
@@ -154,7 +163,14 @@ class Attention(nnx.Module):
     return self.out(mixed_BxTxHxK.reshape(queries_BxTxD.shape))
 
   def _split(self, x_BxTxD: jax.Array) -> jax.Array:
-    return x_BxTxD.reshape(*x_BxTxD.shape[:2], self.heads, -1)
+    x_BxTxHxK = x_BxTxD.reshape(*x_BxTxD.shape[:2], self.heads, -1)
+    return constrain(x_BxTxHxK, "batch", None, "heads", None)
+
+
+def _gelu(x: jax.Array) -> jax.Array:
+  """Returns the exact (erf) GELU. The backward pass needs nothing but `x`."""
+  exact = functools.partial(jax.nn.gelu, approximate=False)
+  return jax.checkpoint(exact, prevent_cse=False)(x)
 
 
 class FeedForward(nnx.Module):
@@ -166,7 +182,8 @@ class FeedForward(nnx.Module):
 
   def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
     """Returns [B, T, D]."""
-    return self.narrow(jax.nn.gelu(self.widen(x_BxTxD), approximate=False))
+    wide_BxTxF = constrain(self.widen(x_BxTxD), "batch", None, "mlp")
+    return self.narrow(_gelu(wide_BxTxF))
 
 
 class Residual(nnx.Module):
@@ -179,6 +196,8 @@ class Residual(nnx.Module):
 
   def __call__(self, x_BxTxD: jax.Array, branch, keys_B: jax.Array | None) -> jax.Array:
     """Returns [B, T, D]; `branch` maps [B, T, D] to [B, T, D]."""
-    if self.pre:
-      return x_BxTxD + dropout(branch(self.norm(x_BxTxD)), keys_B, self.rate)
-    return self.norm(x_BxTxD + dropout(branch(x_BxTxD), keys_B, self.rate))
+    x_BxTxD = constrain(x_BxTxD, "batch", None, None)
+    branch_BxTxD = branch(self.norm(x_BxTxD) if self.pre else x_BxTxD)
+    branch_BxTxD = constrain(branch_BxTxD, "batch", None, None)
+    sum_BxTxD = x_BxTxD + dropout(branch_BxTxD, keys_B, self.rate)
+    return sum_BxTxD if self.pre else self.norm(sum_BxTxD)

@@ -19,7 +19,12 @@ NAMES = ("lplm", "soft_exit", "hard_exit", "last_layer", "autoregressive")
 
 
 def get(config: ml_collections.ConfigDict) -> Objective:
-  """Returns the objective that `config.objective` describes."""
+  """Returns the objective that `config.objective` describes.
+
+  Raises:
+    UserError: there is no such objective, or an option is out of range or not its own.
+  """
+  _check_options(config.objective)
   match config.objective.name:
     case "lplm":
       return lplm.make()
@@ -28,8 +33,21 @@ def get(config: ml_collections.ConfigDict) -> Objective:
     case "hard_exit":
       return hard_exit.make(config.objective)
     case "last_layer":
-      return last_layer.make()
+      return last_layer.make(config.objective)
     case "autoregressive":
-      return autoregressive.make()
+      return autoregressive.make(config.objective)
     case unknown:
       raise UserError(f"objective.name is one of {', '.join(NAMES)}; not {unknown!r}")
+
+
+def _check_options(options: ml_collections.ConfigDict) -> None:
+  """Refuses what an objective would leave undone."""
+  if options.glancing and options.name in ("lplm", "autoregressive"):
+    raise UserError(
+      "objective.glancing is for soft_exit, hard_exit and last_layer, which decode a "
+      f"blank target; objective.name is {options.name}"
+    )
+  if options.label_smoothing and options.name == "lplm":
+    raise UserError(
+      "objective.label_smoothing is for fine-tuning; objective.name is lplm"
+    )

@@ -21,7 +21,8 @@ import ml_collections
 from elmer_jax.errors import UserError
 from elmer_jax.model import layers
 from elmer_jax.model.elmer import Elmer
-from elmer_jax.objectives import lplm, objective
+from elmer_jax.objectives import glancing, lplm, objective
+from elmer_jax.objectives.glancing import NO_GLANCING, Glancing
 from elmer_jax.objectives.objective import Objective, Sums
 
 
@@ -38,22 +39,43 @@ def draw_exit_layers(
 
 
 def loss(
-  model: Elmer, batch: dict, keys_B: jax.Array, dropout: bool, *, full_depth: float
+  model: Elmer,
+  batch: dict,
+  keys_B: jax.Array,
+  dropout: bool,
+  *,
+  full_depth: float,
+  smoothing: float = 0.0,
+  glances: Glancing = NO_GLANCING,
 ) -> Sums:
   """Sums the cross-entropy at the exit states.
 
   Args:
     model: the model.
     batch: `source_ids` [B, S], `target_ids` [B, T].
-    keys_B: one key a row, for the exit layers and for dropout.
-    dropout: whether to drop.
+    keys_B: one key a row, for the exit layers, dropout and glancing.
+    dropout: whether to drop; without, nothing is smoothed or told either.
     full_depth: share of rows whose tokens all run through all layers.
+    smoothing: of the labels.
+    glances: how much of the target is told; the first pass runs through all layers.
   """
   length = batch["target_ids"].shape[1]
   exit_layers_BxT = draw_exit_layers(
     keys_B, length, model.config.decoder_layers, full_depth
   )
-  return lplm.loss_at(model, batch, exit_layers_BxT, keys_B, dropout)
+  encoded = objective.encode(model, batch, keys_B, dropout)
+  told = glancing.glance(
+    model, batch, encoded, keys_B, glances if dropout else NO_GLANCING
+  )
+  sums = lplm.loss_at(
+    model,
+    encoded,
+    told.decoder_ids_BxT,
+    exit_layers_BxT,
+    told.targets_BxT,
+    smoothing if dropout else 0.0,
+  )
+  return sums._replace(metrics=sums.metrics | told.metrics)
 
 
 def make(options: ml_collections.ConfigDict) -> Objective:
@@ -70,7 +92,12 @@ def make(options: ml_collections.ConfigDict) -> Objective:
     raise UserError(
       f"objective.full_depth is a share, 0 to 1; it is {options.full_depth}"
     )
-  form = functools.partial(loss, full_depth=options.full_depth)
+  form = functools.partial(
+    loss,
+    full_depth=options.full_depth,
+    smoothing=objective.smoothing_of(options),
+    glances=glancing.options_of(options),
+  )
 
   def evaluate(model: Elmer, batch: dict, keys_B: jax.Array) -> Sums:
     sums = form(model, batch, keys_B, False)

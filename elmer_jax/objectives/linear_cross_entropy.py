@@ -5,7 +5,8 @@
 A full [tokens, vocabulary] array of logits is the largest array of a step by far
 (256 × 512 tokens at base size: 24.5 GiB in float32). Here a scan walks over chunks of
 the vocabulary and keeps a running maximum and log-sum-exp per token; the backward
-pass computes each chunk's logits again.
+pass computes each chunk's logits again. Where one chunk is the whole vocabulary, its
+logits are kept instead: a quarter of the head's products less, for small batches.
 """
 
 import functools
@@ -14,13 +15,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from elmer_jax.model.elmer import Head
+from elmer_jax.model.elmer import PADDING_LOGIT, Head
+from elmer_jax.model.placement import constrain
 
 
 class HeadOutput(NamedTuple):
   """What the head says at each position; only `nll` carries a gradient."""
 
-  nll: jax.Array  # [...] float32, -log p(target) in nats
+  # [...] float32, -log p(target) in nats; smoothed where that was asked for
+  nll: jax.Array
   prediction: jax.Array  # [...] int32, the most likely id (the lowest among equals)
   log_probability: jax.Array  # [...] float32, of the prediction, in nats
   entropy: jax.Array  # [...] float32, in nats
@@ -30,7 +33,11 @@ class HeadOutput(NamedTuple):
 
 
 def linear_cross_entropy(
-  states: jax.Array, head: Head, targets: jax.Array, chunk: int
+  states: jax.Array,
+  head: Head,
+  targets: jax.Array,
+  chunk: int,
+  smoothing: float = 0.0,
 ) -> HeadOutput:
   """Applies the head to states and compares with targets.
 
@@ -39,6 +46,8 @@ def linear_cross_entropy(
     head: the table [V, D] and bias [V].
     targets: [...] int32 ids.
     chunk: at most so many rows of the table are multiplied at a time.
+    smoothing: share of the target's weight that is spread over the whole vocabulary,
+      the target included: label smoothing of Szegedy et al., 2016 (arXiv 1512.00567).
 
   Returns:
     Arrays shaped as `targets`. The log-sum-exp over chunks is the online softmax of
@@ -46,7 +55,7 @@ def linear_cross_entropy(
   """
   shape = targets.shape
   output = _per_token(
-    states.reshape(-1, states.shape[-1]), head, targets.reshape(-1), chunk
+    states.reshape(-1, states.shape[-1]), head, targets.reshape(-1), chunk, smoothing
   )
   return HeadOutput(*(array.reshape(shape) for array in output))
 
@@ -65,19 +74,22 @@ def logits_by_id(states_NxD: jax.Array, head: Head) -> jax.Array:
   return _dot("vd,nd->vn", head.table_VxD, states_NxD) + head.bias_V[:, None]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _per_token(states_NxD, head: Head, targets_N, chunk: int) -> HeadOutput:
-  output, _ = _forward(states_NxD, head, targets_N, chunk)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _per_token(
+  states_NxD, head: Head, targets_N, chunk: int, smoothing: float
+) -> HeadOutput:
+  output, _ = _forward(states_NxD, head, targets_N, chunk, smoothing)
   return output
 
 
-def _forward(states_NxD, head: Head, targets_N, chunk: int):
+def _forward(states_NxD, head: Head, targets_N, chunk: int, smoothing: float):
   tables, biases, shifts = _chunks(head, chunk)
+  real = _real(head)
   count = tables.shape[0]
   tokens = states_NxD.shape[0]
 
   def body(running, inputs):
-    best_N, best_id_N, sum_N, weighted_N, target_N = running
+    best_N, best_id_N, sum_N, weighted_N, target_N, total_N = running
     index, table_CxD, bias_C, shift_C = inputs
     logits_NxC = _logits(states_NxD, table_CxD, bias_C)
     scores_NxC = logits_NxC + shift_C[None]
@@ -97,49 +109,61 @@ def _forward(states_NxD, head: Head, targets_N, chunk: int):
       sum_N * shrink_N + weights_NxC.sum(-1),
       weighted_N * shrink_N + (weights_NxC * logits_NxC).sum(-1),
       jnp.where(targets_N % count == index, own_N[:, 0], target_N),
+      total_N + jnp.where(_is_real(bias_C)[None], logits_NxC, 0.0).sum(-1),
     )
-    return running, None
+    return running, logits_NxC if count == 1 else None
 
   zeros_N = jnp.zeros(tokens, jnp.float32)
-  start = (zeros_N - jnp.inf, jnp.zeros(tokens, jnp.int32), zeros_N, zeros_N, zeros_N)
-  (best_N, best_id_N, sum_N, weighted_N, target_N), _ = jax.lax.scan(
+  start = (zeros_N - jnp.inf, jnp.zeros(tokens, jnp.int32), *[zeros_N] * 4)
+  (best_N, best_id_N, sum_N, weighted_N, target_N, total_N), kept = jax.lax.scan(
     body, start, (jnp.arange(count), tables, biases, shifts)
   )
   log_sum_N = best_N + jnp.log(sum_N)
+  wanted_N = target_N
+  if smoothing:
+    wanted_N = (1 - smoothing) * target_N + smoothing * total_N / real
   output = HeadOutput(
-    nll=log_sum_N - target_N,
+    nll=log_sum_N - wanted_N,
     prediction=best_id_N,
     log_probability=best_N - head.choice_shift_V[best_id_N] - log_sum_N,
     # By rounding alone it would fall below 0.
     entropy=jnp.maximum(log_sum_N - weighted_N / sum_N, 0.0),
     is_correct=target_N + head.choice_shift_V[targets_N] == best_N,
   )
-  return output, (states_NxD, head, targets_N, log_sum_N)
+  return output, (states_NxD, head, targets_N, log_sum_N, kept)
 
 
-def _backward(chunk: int, residuals, cotangent: HeadOutput):
-  states_NxD, head, targets_N, log_sum_N = residuals
+def _backward(chunk: int, smoothing: float, residuals, cotangent: HeadOutput):
+  states_NxD, head, targets_N, log_sum_N, kept = residuals
   tables, biases, _ = _chunks(head, chunk)
+  real = _real(head)
   count, rows = biases.shape
 
   def body(d_states_NxD, inputs):
-    index, table_CxD, bias_C = inputs
-    logits_NxC = _logits(states_NxD, table_CxD, bias_C)
-    # d nll / d logits = softmax - one-hot
+    index, table_CxD, bias_C, logits_NxC = inputs
+    if logits_NxC is None:
+      logits_NxC = _logits(states_NxD, table_CxD, bias_C)
+    # d nll / d logits = softmax - wanted; unsmoothed, that is one-hot
     is_target_NxC = (targets_N[:, None] % count == index) & (
       targets_N[:, None] // count == jnp.arange(rows)[None]
     )
-    d_logits_NxC = jnp.exp(logits_NxC - log_sum_N[:, None]) - is_target_NxC
+    wanted_NxC = is_target_NxC
+    if smoothing:
+      wanted_NxC = (1 - smoothing) * is_target_NxC + jnp.where(
+        _is_real(bias_C), smoothing / real, 0.0
+      )[None]
+    d_logits_NxC = jnp.exp(logits_NxC - log_sum_N[:, None]) - wanted_NxC
     d_logits_NxC *= cotangent.nll[:, None]
     narrow_NxC = d_logits_NxC.astype(table_CxD.dtype)
-    d_states_NxD += _dot("nc,cd->nd", narrow_NxC, table_CxD)
+    d_states_NxD += constrain(_dot("nc,cd->nd", narrow_NxC, table_CxD), "batch", None)
     d_table_CxD = _dot("nc,nd->cd", narrow_NxC, states_NxD)
+    d_table_CxD = constrain(d_table_CxD, "vocab", "embed")
     return d_states_NxD, (d_table_CxD.astype(table_CxD.dtype), d_logits_NxC.sum(0))
 
   d_states_NxD, (d_tables, d_biases) = jax.lax.scan(
     body,
     jnp.zeros(states_NxD.shape, jnp.float32),
-    (jnp.arange(count), tables, biases),
+    (jnp.arange(count), tables, biases, kept),
   )
   d_head = Head(
     d_tables.swapaxes(0, 1).reshape(head.table_VxD.shape),
@@ -160,13 +184,28 @@ def _chunks(head: Head, chunk: int) -> Head:
   """
   rows = head.table_VxD.shape[0]
   count = next(n for n in range(-(-rows // chunk), rows + 1) if rows % n == 0)
-  return jax.tree.map(
-    lambda a: a.reshape(rows // count, count, *a.shape[1:]).swapaxes(0, 1), head
-  )
+
+  def cut(rows_Vx: jax.Array, *axes: str) -> jax.Array:
+    strided = rows_Vx.reshape(rows // count, count, *rows_Vx.shape[1:])
+    return constrain(strided.swapaxes(0, 1), None, "vocab", *axes)
+
+  return Head(cut(head[0], "embed"), cut(head[1]), cut(head[2]))
+
+
+def _is_real(bias_V) -> jax.Array:
+  """Tells true ids from the rows that only fill the table up."""
+  return bias_V > PADDING_LOGIT / 2
+
+
+def _real(head: Head) -> jax.Array:
+  """Returns how many ids there are [] float32."""
+  return _is_real(head.bias_V).sum().astype(jnp.float32)
 
 
 def _logits(states_NxD, table_CxD, bias_C) -> jax.Array:
-  return _dot("nd,cd->nc", states_NxD, table_CxD) + bias_C[None]
+  table_CxD = constrain(table_CxD, "vocab", None)
+  logits_NxC = _dot("nd,cd->nc", states_NxD, table_CxD) + bias_C[None]
+  return constrain(logits_NxC, "batch", "vocab")
 
 
 def _dot(formula: str, a: jax.Array, b: jax.Array) -> jax.Array:

@@ -87,30 +87,32 @@ def loss(model: Elmer, batch: dict, keys_B: jax.Array, dropout: bool) -> Sums:
     batch["target_ids"].shape[1],
     model.config.decoder_layers,
   )
-  return loss_at(model, batch, exit_layers_BxT, keys_B, dropout)
+  encoded = objective.encode(model, batch, keys_B, dropout)
+  blank_BxT = model.blank_target(*batch["target_ids"].shape)
+  return loss_at(model, encoded, blank_BxT, exit_layers_BxT, batch["target_ids"])
 
 
 def loss_at(
   model: Elmer,
-  batch: dict,
+  encoded: objective.Encoded,
+  decoder_ids_BxT: jax.Array,
   exit_layers_BxT: jax.Array,
-  keys_B: jax.Array,
-  dropout: bool,
+  targets_BxT: jax.Array,
+  smoothing: float = 0.0,
 ) -> Sums:
-  """Sums the cross-entropy at the exit states of given exit layers."""
-  targets_BxT = batch["target_ids"]
-  encoded_BxSxD, mask_BxS, dropout_keys_B = objective.encode(
-    model, batch, keys_B, dropout
-  )
+  """Sums the cross-entropy at the exit states of given exit layers.
+
+  Targets that are PAD don't count.
+  """
   exit_BxTxD = decode_with_copies(
     model,
-    encoded_BxSxD,
-    mask_BxS,
-    model.blank_target(*targets_BxT.shape),
+    encoded.states_BxSxD,
+    encoded.mask_BxS,
+    decoder_ids_BxT,
     exit_layers_BxT,
-    keys_B=dropout_keys_B,
+    keys_B=encoded.keys_B,
   )
-  output = objective.read_off_ramp(model, exit_BxTxD, targets_BxT)
+  output = objective.read_off_ramp(model, exit_BxTxD, targets_BxT, smoothing=smoothing)
   return objective.token_sums(output, targets_BxT)
 
 

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 
+from elmer_jax.errors import UserError
 from elmer_jax.model import layers
 from elmer_jax.model.elmer import Elmer
 from elmer_jax.objectives.linear_cross_entropy import HeadOutput, linear_cross_entropy
@@ -18,7 +20,7 @@ from elmer_jax.special_ids import PAD_ID
 
 # Streams of random numbers. A row's key is a function of (seed, step, global row), and
 # each use folds one of these in, so that no two uses share their draws.
-DROPOUT, EXIT_LAYERS, GOLD_MIXING = 0, 1, 2
+DROPOUT, EXIT_LAYERS, GOLD_MIXING, GLANCING = 0, 1, 2, 3
 
 
 class Sums(NamedTuple):
@@ -32,8 +34,9 @@ class Sums(NamedTuple):
 class Objective(NamedTuple):
   """The two faces of an objective.
 
-  `loss(model, batch, keys_B, dropout)` is what training minimises. `evaluate(model,
-  batch, keys_B)` adds loss and accuracy of every decoder layer. Keys are one a row.
+  `loss(model, batch, keys_B, dropout)` is what training minimises; a training step's
+  batch has `update` [B] too, the number of updates before it. `evaluate(model, batch,
+  keys_B)` adds loss and accuracy of every decoder layer. Keys are one a row.
   """
 
   loss: Callable[[Elmer, dict, jax.Array, bool], Sums]
@@ -60,10 +63,15 @@ def read_off_ramp(
   hidden_BxTxD: jax.Array,
   targets_BxT: jax.Array,
   choose_with_bias: bool | jax.Array = True,
+  smoothing: float = 0.0,
 ) -> HeadOutput:
   """Applies the shared head at the off-ramp behind a layer."""
   return read_head(
-    model, model.decoder.off_ramp(hidden_BxTxD), targets_BxT, choose_with_bias
+    model,
+    model.decoder.off_ramp(hidden_BxTxD),
+    targets_BxT,
+    choose_with_bias,
+    smoothing,
   )
 
 
@@ -72,6 +80,7 @@ def read_head(
   states_BxTxD: jax.Array,
   targets_BxT: jax.Array,
   choose_with_bias: bool | jax.Array = True,
+  smoothing: float = 0.0,
 ) -> HeadOutput:
   """Applies the shared head to states that are as it reads them (normed)."""
   return linear_cross_entropy(
@@ -79,7 +88,18 @@ def read_head(
     model.head(choose_with_bias),
     targets_BxT,
     model.config.head_chunk,
+    smoothing,
   )
+
+
+def smoothing_of(options: ml_collections.ConfigDict) -> float:
+  """Reads `config.objective.label_smoothing`; raises `UserError` if it is no share."""
+  if not 0 <= options.label_smoothing < 1:
+    raise UserError(
+      "objective.label_smoothing is a share, at least 0 and below 1; it is "
+      f"{options.label_smoothing}"
+    )
+  return options.label_smoothing
 
 
 def token_sums(output: HeadOutput, targets_BxT: jax.Array) -> Sums:

@@ -22,24 +22,31 @@ import ml_collections
 from elmer_jax.model import layers
 from elmer_jax.model.elmer import Elmer
 from elmer_jax.model.embedding import look_up
-from elmer_jax.objectives import objective
+from elmer_jax.model.placement import constrain
+from elmer_jax.objectives import glancing, objective
+from elmer_jax.objectives.glancing import NO_GLANCING, Glancing
 from elmer_jax.objectives.linear_cross_entropy import HeadOutput
-from elmer_jax.objectives.objective import Objective, Sums
+from elmer_jax.objectives.objective import Encoded, Objective, Sums
 from elmer_jax.special_ids import PAD_ID
 
 
 def read_off_ramp(
-  model: Elmer, index: jax.Array, hidden_BxTxD: jax.Array, targets_BxT: jax.Array
+  model: Elmer,
+  index: jax.Array,
+  hidden_BxTxD: jax.Array,
+  targets_BxT: jax.Array,
+  smoothing: float = 0.0,
 ) -> HeadOutput:
   """Reads the off-ramp of layer `index` as soft exit does: see `Elmer.head`."""
   is_last = index == model.config.decoder_layers - 1
-  return objective.read_off_ramp(model, hidden_BxTxD, targets_BxT, is_last)
+  return objective.read_off_ramp(model, hidden_BxTxD, targets_BxT, is_last, smoothing)
 
 
 def project(model: Elmer, hidden_BxTxD: jax.Array, ids_BxT: jax.Array) -> jax.Array:
   """Returns `W [h ; E(ids)]` [B, T, D], the next layer's input."""
   guessed_BxTxD = look_up(model.tokens[...], ids_BxT, hidden_BxTxD.dtype)
-  return model.soft_exit(jnp.concatenate([hidden_BxTxD, guessed_BxTxD], axis=-1))
+  both_BxTx2D = jnp.concatenate([hidden_BxTxD, guessed_BxTxD], axis=-1)
+  return model.soft_exit(constrain(both_BxTx2D, "batch", None, None))
 
 
 def loss(
@@ -50,19 +57,32 @@ def loss(
   *,
   mixing: float,
   published_mixing: bool,
+  smoothing: float = 0.0,
+  glances: Glancing = NO_GLANCING,
 ) -> Sums:
   """Sums the mean over layers of the off-ramps' cross-entropies.
 
   Args:
     model: a model with the soft-exit projection.
     batch: `source_ids` [B, S], `target_ids` [B, T].
-    keys_B: one key a row, for dropout and mixing.
-    dropout: whether to drop; without dropout nothing is mixed either.
+    keys_B: one key a row, for dropout, mixing and glancing.
+    dropout: whether to drop; without, nothing is mixed, smoothed or told either.
     mixing: probability that the gold token stands in for the prediction.
     published_mixing: a draw at each off-ramp, PAD mixed as well, all scored.
+    smoothing: of the labels.
+    glances: how much of the target is told; a told position is never scored.
   """
   targets_BxT = batch["target_ids"]
-  real_BxT = targets_BxT != PAD_ID
+  encoded = objective.encode(model, batch, keys_B, dropout)
+  told = glancing.glance(
+    model,
+    batch,
+    encoded,
+    keys_B,
+    glances if dropout else NO_GLANCING,
+    lambda *frozen: _first_pass(*frozen, targets_BxT),
+  )
+  real_BxT = told.targets_BxT != PAD_ID
   mixed_LxBxT = draw_mixed(
     keys_B,
     targets_BxT,
@@ -72,7 +92,9 @@ def loss(
   )
 
   def hand_upward(index, hidden_BxTxD, carry):
-    output = read_off_ramp(model, index, hidden_BxTxD, targets_BxT)
+    output = read_off_ramp(
+      model, index, hidden_BxTxD, targets_BxT, smoothing if dropout else 0.0
+    )
     mixed_BxT = mixed_LxBxT[index]
     scored_BxT = real_BxT & (published_mixing | ~mixed_BxT | (index == 0))
     scored = scored_BxT.sum().astype(jnp.float32)
@@ -84,14 +106,11 @@ def loss(
     )
     return project(model, hidden_BxTxD, next_ids_BxT), carry, sums
 
-  encoded_BxSxD, mask_BxS, dropout_keys_B = objective.encode(
-    model, batch, keys_B, dropout
-  )
   _, _, (nll_L, correct_L, scored_L) = model.decode(
-    model.blank_target(*targets_BxT.shape),
-    encoded_BxSxD,
-    mask_BxS,
-    keys_B=dropout_keys_B,
+    told.decoder_ids_BxT,
+    encoded.states_BxSxD,
+    encoded.mask_BxS,
+    keys_B=encoded.keys_B,
     after_layer=hand_upward,
   )
   # Each layer's mean, times the tokens of the batch: a sum over tokens again.
@@ -99,7 +118,26 @@ def loss(
   share_L = tokens / jnp.maximum(scored_L, 1.0)
   metrics = objective.by_layer(nll_L * share_L, correct_L * share_L)
   metrics["accuracy"] = correct_L[-1] * share_L[-1]
-  return Sums((nll_L * share_L).mean(), tokens, metrics)
+  return Sums((nll_L * share_L).mean(), tokens, metrics | told.metrics)
+
+
+def _first_pass(model: Elmer, encoded: Encoded, targets_BxT: jax.Array) -> jax.Array:
+  """Returns where the last layer is right [B, T], with guesses handed upward."""
+
+  def hand_upward(index, hidden_BxTxD, carry):
+    del carry
+    output = read_off_ramp(model, index, hidden_BxTxD, targets_BxT)
+    hidden_BxTxD = project(model, hidden_BxTxD, output.prediction)
+    return hidden_BxTxD, output.is_correct, None
+
+  _, is_correct_BxT, _ = model.decode(
+    model.blank_target(*targets_BxT.shape),
+    encoded.states_BxSxD,
+    encoded.mask_BxS,
+    after_layer=hand_upward,
+    carry=jnp.zeros(targets_BxT.shape, bool),
+  )
+  return is_correct_BxT
 
 
 def draw_mixed(
@@ -124,6 +162,10 @@ def draw_mixed(
 
 def make(options: ml_collections.ConfigDict) -> Objective:
   form = functools.partial(
-    loss, mixing=options.gold_mixing, published_mixing=options.published_mixing
+    loss,
+    mixing=options.gold_mixing,
+    published_mixing=options.published_mixing,
+    smoothing=objective.smoothing_of(options),
+    glances=glancing.options_of(options),
   )
   return Objective(form, lambda model, batch, keys_B: form(model, batch, keys_B, False))

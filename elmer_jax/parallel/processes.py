@@ -2,52 +2,81 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several processes as one run: how they meet, what each reads, who goes first."""
 
+import atexit
 import hashlib
 import json
+import os
 import re
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import jax
 import ml_collections
-import numpy as np
 from absl import logging
-from jax._src import distributed  # for its store of keys, which has no public name
-from jax.experimental import multihost_utils
+from jax._src import clusters, distributed  # the store of keys has no public name
 from jax.sharding import Mesh
 
 from elmer_jax.errors import UserError
-from elmer_jax.parallel import sharding
+from elmer_jax.parallel import roll_call, sharding
 
 MEETING_SECONDS = 300  # that processes wait for each other at the start
+_SECONDS_TO_READ = 3
 _DAY_MILLISECONDS = 24 * 3600 * 1000  # that they wait for process 0 to prepare data
 
 Result = TypeVar("Result")
 
 
-def start(how: str) -> None:
+def start(how: str, seconds: float = MEETING_SECONDS) -> None:
   """Joins this process to the others of its run; before JAX computes anything.
 
   Args:
     how: "" for a process alone; "auto" where JAX can ask the machine (TPU pods, Slurm,
       MPI); else "HOST:PORT,COUNT,INDEX": where process 0 listens, how many processes
       there are, and which one this is.
+    seconds: that the processes wait for each other.
 
   Raises:
     UserError: `how` is none of these, or a process didn't come in time.
   """
   if not how:
     return
-  options = {} if how == "auto" else _explicit(how)
+  options = _automatic(seconds) if how == "auto" else _explicit(how)
+  roll_call.hold(
+    options["coordinator_address"],
+    options["num_processes"],
+    options["process_id"],
+    seconds,
+  )
   try:
-    jax.distributed.initialize(**options, initialization_timeout=MEETING_SECONDS)
+    jax.distributed.initialize(**options, initialization_timeout=int(seconds) + 1)
   except (RuntimeError, ValueError) as error:
-    raise UserError(
-      f"--distributed={how}: the processes didn't meet within {MEETING_SECONDS} s "
-      f"({_first_line(error)})"
-    ) from None
+    raise UserError(f"--distributed={how}: {_first_line(error)}") from None
   if jax.process_index() > 0:
     logging.set_verbosity(logging.ERROR)  # one of them speaks for all
+
+
+def _automatic(seconds: float) -> dict:
+  """Asks the machine, as `jax.distributed.initialize` does where it is told nothing."""
+  try:
+    address, count, index, devices = (
+      clusters.ClusterEnv.auto_detect_unset_distributed_params(
+        None, None, None, None, None, int(seconds)
+      )
+    )
+  except (RuntimeError, ValueError, OSError, KeyError) as error:
+    raise UserError(f"--distributed=auto: {_first_line(error)}") from None
+  if None in (address, count, index):
+    raise UserError(
+      "--distributed=auto: this is no TPU pod, Slurm or MPI job that JAX knows: use "
+      "HOST:PORT,COUNT,INDEX"
+    )
+  return {
+    "coordinator_address": address,
+    "num_processes": count,
+    "process_id": index,
+    "local_device_ids": devices,
+  }
 
 
 def _explicit(how: str) -> dict:
@@ -69,21 +98,55 @@ def is_first() -> bool:
   return jax.process_index() == 0
 
 
-def check_agreement(config: ml_collections.ConfigDict) -> None:
+def check_agreement(config: ml_collections.ConfigDict, seconds: float) -> None:
   """Raises `UserError` on every process unless all have the same configuration."""
-  if jax.process_count() == 1:
-    return
-  digest = hashlib.sha256(
-    json.dumps(config.to_dict(), sort_keys=True).encode()
-  ).digest()
-  every = multihost_utils.process_allgather(np.frombuffer(digest, np.uint8))
-  differing = np.flatnonzero((every != every[0]).any(-1))
-  if differing.size:
-    others = ", ".join(map(str, differing))
+  text = json.dumps(config.to_dict(), sort_keys=True)
+  digest = hashlib.sha256(text.encode()).hexdigest()
+  notes = meet("the comparison of configurations", seconds, digest)
+  differing = [str(index) for index, note in notes.items() if note != notes[0]]
+  if differing:
     raise UserError(
-      f"process {others} has another configuration than process 0: start all with the "
-      "same flags"
+      f"process {', '.join(differing)} has another configuration than process 0: start "
+      "all with the same flags"
     )
+
+
+def meet(place: str, seconds: float, note: str = "here") -> dict[int, str]:
+  """Waits until all processes have come to `place`, once in a run.
+
+  Args:
+    place: its name, for the message as well.
+    seconds: that the first one there waits.
+    note: what this process leaves there.
+
+  Returns:
+    All processes' notes, by their numbers.
+
+  Raises:
+    UserError: some didn't come in time; it names them, in every process that did.
+  """
+  if jax.process_count() == 1:
+    return {0: note}
+  client = distributed.global_state.client
+  client.key_value_set(f"{place}/{jax.process_index()}", note)
+  late = False
+  try:
+    client.wait_at_barrier(place, int(1000 * seconds))
+  except RuntimeError:
+    late = True
+  found = client.key_value_dir_get(f"{place}/")
+  notes = {int(key.rpartition("/")[2]): said for key, said in found}
+  missing = [str(i) for i in range(jax.process_count()) if i not in notes]
+  if late:
+    # JAX would wait for the missing ones again when Python ends.
+    atexit.register(os._exit, 2)
+    if is_first():
+      time.sleep(_SECONDS_TO_READ)  # the others' questions end with this process
+    raise UserError(
+      f"process {', '.join(missing)} didn't come to {place!r} within {seconds:g} s of "
+      "the first"
+    )
+  return notes
 
 
 def first_alone(name: str, work: Callable[[], Result]) -> Result:
@@ -124,7 +187,7 @@ def share_of_batch(mesh: Mesh) -> tuple[int, int]:
     UserError: the rows of its devices aren't next to each other.
   """
   parts = mesh.shape["data"] * mesh.shape["fsdp"]
-  places = sharding.of_axes(mesh, ("batch",)).devices_indices_map((parts,))
+  places = sharding.of_batch(mesh).devices_indices_map((parts,))
   mine = sorted(
     {
       place[0].start or 0

@@ -8,12 +8,14 @@
         params/          nested dict of float32 arrays
         optimizer/       nested dict of arrays
         metadata/        format, model sizes, lengths, objective, seconds spent
+        gate.npz         where one was made: when a text may stop (`gate_file`)
 
 No flax or optax type is stored, so a file outlives their layouts. A save that was cut
 short leaves a folder under a temporary name, which the next start passes over.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +27,8 @@ from elmer_jax.errors import UserError
 from elmer_jax.interop import hf_folder
 from elmer_jax.model import elmer
 from elmer_jax.model.config import ModelConfig
+from elmer_jax.parallel import sharding
+from elmer_jax.training import gate_file
 from elmer_jax.training.step import State
 
 FORMAT = 1
@@ -87,6 +91,13 @@ def restore(
   return State(count, items.params, opt_state), items.metadata
 
 
+def steps_of(path: str) -> tuple[epath.Path, list[int]]:
+  """Returns the folder of a run's checkpoints, and their numbers, rising."""
+  folder, _ = find(path)
+  steps = sorted(int(item.name) for item in folder.iterdir() if item.name.isdigit())
+  return folder, steps
+
+
 def find(path: str) -> tuple[epath.Path, int]:
   """Finds the newest checkpoint at `path`: a workdir, its checkpoints, or one of them.
 
@@ -140,12 +151,16 @@ class Loaded(NamedTuple):
   # Objective, lengths, "generation" (settings of `decoding.incremental.Search`).
   metadata: dict[str, Any]
   vocabulary: epath.Path  # its folder
+  gate: gate_file.Calibrated | None = None
 
 
-def load(path: str) -> Loaded:
+def load(path: str, places: Callable[[ModelConfig], dict] | None = None) -> Loaded:
   """Reads the weights of a checkpoint, or of a Hugging Face folder.
 
-  The arrays lie on this process's first device, or in its memory.
+  Args:
+    path: of either.
+    places: gives a sharding for every parameter of a model; by default all are read
+      onto this process's first device. Those of a Hugging Face folder stay in memory.
 
   Raises:
     UserError: there are none, or they can't be read.
@@ -163,20 +178,28 @@ def load(path: str) -> Loaded:
         f"this version reads {FORMAT}"
       )
     config = ModelConfig(**metadata["model"])
-    place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    shapes = jax.eval_shape(lambda: elmer.initialise(config, 0))
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(
-      lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
-      jax.eval_shape(lambda: elmer.initialise(config, 0)),
+      lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+      shapes,
+      places(config) if places else jax.tree.map(lambda _: here, shapes),
     )
     args = ocp.args.Composite(params=ocp.args.StandardRestore(abstract))
     params = manager.restore(step, args=args).params
-  return Loaded(config, params, metadata | {"step": step}, vocabulary_of(path))
+  gate = gate_file.read(folder / str(step), config)
+  return Loaded(config, params, metadata | {"step": step}, vocabulary_of(path), gate)
 
 
 def write_weights(
-  path: str, config: ModelConfig, params: dict, metadata: dict[str, Any]
+  path: str,
+  config: ModelConfig,
+  params: dict,
+  metadata: dict[str, Any],
+  step: int = 0,
+  keep: int = 1,
 ) -> None:
-  """Writes weights alone as checkpoint 0 of the folder `path`."""
+  """Writes weights alone as checkpoint `step` of the folder `path`."""
   items = ocp.args.Composite(
     params=ocp.args.StandardSave(params),
     metadata=ocp.args.JsonSave(
@@ -184,19 +207,41 @@ def write_weights(
     ),
   )
   folder = epath.Path(path).absolute()
-  with open_manager(folder, keep=1, in_background=False) as manager:
-    manager.save(0, args=items)
+  with open_manager(folder, keep=keep, in_background=False) as manager:
+    manager.save(step, args=items)
 
 
 def start_from(path: str, config: ModelConfig, fresh: dict) -> dict:
   """Returns parameters for a new run: those of `path`, `fresh` where it has none.
 
-  Only the soft-exit projection may be missing there; it starts as the identity.
+  They lie where those of `fresh` do; no device or process reads more than its part of a
+  checkpoint. Only the soft-exit projection may be missing there; it starts as the
+  identity.
 
   Raises:
     UserError: if the checkpoint's sizes are not those of `config`.
   """
-  theirs, params = load(path)[:2]
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, fresh)
+
+  def places(theirs: ModelConfig) -> dict:
+    _check_sizes(path, theirs, config)
+    shapes = jax.eval_shape(lambda: elmer.initialise(theirs, 0))
+    # A projection that isn't wanted here is small enough to lie anywhere.
+    anywhere = sharding.replicated(shardings["tokens"].mesh)
+    return {
+      name: shardings.get(name) or jax.tree.map(lambda _: anywhere, part)
+      for name, part in shapes.items()
+    }
+
+  theirs, params = load(path, places)[:2]
+  if hf_folder.is_one(path):
+    _check_sizes(path, theirs, config)
+  params = {name: value for name, value in params.items() if name in fresh}
+  read = {name: shardings[name] for name in params}
+  return fresh | sharding.from_everywhere(params, read)
+
+
+def _check_sizes(path: str, theirs: ModelConfig, config: ModelConfig) -> None:
   free = {"dropout", "init_stddev", "dtype", "remat", "head_chunk", "soft_exit"}
   differing = [
     f"model.{name} {value} there, {getattr(config, name)} here"
@@ -205,11 +250,6 @@ def start_from(path: str, config: ModelConfig, fresh: dict) -> dict:
   ]
   if differing:
     raise UserError(f"init_from={path} has other sizes: {'; '.join(differing)}")
-  if config.soft_exit and not theirs.soft_exit:
-    params = params | {"soft_exit": fresh["soft_exit"]}
-  if theirs.soft_exit and not config.soft_exit:
-    params = {name: value for name, value in params.items() if name != "soft_exit"}
-  return params
 
 
 def describe(config: ModelConfig) -> dict[str, Any]:

@@ -193,8 +193,7 @@ def _start(
   state = program.init(config.seed)
   if config.init_from:
     params = checkpoint.start_from(config.init_from, model_config, state.params)
-    placed = sharding.from_everywhere(params, program.shardings.params)
-    state = state._replace(params=placed)
+    state = state._replace(params=params)
   count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
   logging.info("%s parameters on %d devices", f"{count:,}", jax.device_count())
   return state, {}

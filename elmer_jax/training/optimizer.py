@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""AdamW or Muon with a warm-up schedule and clipping, from optax."""
+"""AdamW, Adafactor or Muon with a warm-up schedule and clipping, from optax."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from optax.contrib import MuonDimensionNumbers, muon
 
 from elmer_jax.errors import UserError
 
-NAMES = ("adamw", "muon")
+NAMES = ("adamw", "adafactor", "muon")
 SCHEDULES = ("cosine", "inverse_sqrt", "constant")
 # Muon's updates get the root mean square that AdamW's usually have, so that one
 # learning rate serves both (Liu et al., 2025, arXiv 2502.16982, section 2.2).
@@ -32,7 +32,7 @@ def make_optimizer(
     raise UserError(
       f"optimizer.name is one of {', '.join(NAMES)}; not {options.name!r}"
     )
-  make = _adamw if options.name == "adamw" else _muon
+  make = {"adamw": _adamw, "adafactor": _adafactor, "muon": _muon}[options.name]
   update = make(options, schedule)
   if options.clip_norm <= 0:
     return update, schedule
@@ -49,6 +49,23 @@ def _adamw(
     eps=options.eps,
     weight_decay=options.weight_decay,
     mask=_is_matrix,
+  )
+
+
+def _adafactor(
+  options: ml_collections.ConfigDict, schedule
+) -> optax.GradientTransformation:
+  """Keeps two vectors for each matrix and no momentum: next to no memory.
+
+  Shazeer and Stern, 2018 (arXiv 1804.04235), with updates of a root mean square of at
+  most 1 and without their scaling by the parameter's size (as Zhai et al., 2021, arXiv
+  2106.04560, section 3.4): so the learning rates mean what they mean for the others.
+  """
+  return optax.chain(
+    optax.scale_by_factored_rms(),
+    optax.clip_by_block_rms(1.0),
+    optax.add_decayed_weights(options.weight_decay, mask=_is_matrix),
+    optax.scale_by_learning_rate(schedule),
   )
 
 

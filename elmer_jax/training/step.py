@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
-from elmer_jax.model import elmer
+from elmer_jax.model import elmer, placement
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.objectives.objective import Objective, Sums
 from elmer_jax.parallel import sharding
+from elmer_jax.parallel.spread import spread
 from elmer_jax.special_ids import PAD_ID
 
 TRAINING, EVALUATION = 0, 1  # streams of keys
@@ -63,13 +64,20 @@ def make_program(
     return State(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
   shapes = jax.eval_shape(init, 0)
+  layout = sharding.make_layout(config, mesh)
+  sharding.check_heads(layout, model_config)
   axes = elmer.logical_axes(model_config)
-  of_params = sharding.of_parameters(mesh, axes, shapes.params)
+  of_params = sharding.of_parameters(layout, axes, shapes.params)
+  of_params = spread(mesh, shapes.params, of_params, "parameters")
   everywhere = sharding.replicated(mesh)
+  placed = placement.current(layout if mesh.size > 1 else None)
+  of_optimizer = sharding.like_parameters(
+    mesh, shapes.opt_state, shapes.params, of_params
+  )
   shardings = State(
     everywhere,
     of_params,
-    sharding.like_parameters(mesh, shapes.opt_state, shapes.params, of_params),
+    spread(mesh, shapes.opt_state, of_optimizer, "optimizer's state"),
   )
 
   def gradients(params: dict, batch: dict, keys_B: jax.Array) -> tuple[dict, Sums]:
@@ -78,13 +86,15 @@ def make_program(
       return sums.loss, sums
 
     grads, sums = jax.grad(summed_loss, has_aux=True)(params)
-    return grads, sums
+    return jax.lax.with_sharding_constraint(grads, of_params), sums
 
   def train(state: State, batch: dict, seed) -> tuple[State, dict]:
     keys_B = row_keys(seed, TRAINING, state.step, batch["target_ids"].shape[0])
-    grads, sums = _accumulate(
-      gradients, state.params, batch, keys_B, config.train.accumulation
-    )
+    batch_with_update = batch | {"update": jnp.full(keys_B.shape, state.step)}
+    with placed:
+      grads, sums = _accumulate(
+        gradients, state.params, batch_with_update, keys_B, config.train.accumulation
+      )
     grads = jax.tree.map(lambda g: g / sums.tokens, grads)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -99,7 +109,8 @@ def make_program(
 
   def evaluate(params: dict, batch: dict, seed, number) -> Sums:
     keys_B = row_keys(seed, EVALUATION, number, batch["target_ids"].shape[0])
-    return objective.evaluate(elmer.bind(model_config, params), batch, keys_B)
+    with placed:
+      return objective.evaluate(elmer.bind(model_config, params), batch, keys_B)
 
   return Program(
     init=jax.jit(init, out_shardings=shardings),
@@ -123,7 +134,8 @@ def _accumulate(
 
   def split(array: jax.Array) -> jax.Array:
     rows = array.shape[0] // parts
-    return array.reshape(rows, parts, *array.shape[1:]).swapaxes(0, 1)
+    micros = array.reshape(rows, parts, *array.shape[1:]).swapaxes(0, 1)
+    return placement.constrain(micros, None, "batch", *(None,) * (array.ndim - 1))
 
   def body(total, micro):
     part = gradients(params, *micro)

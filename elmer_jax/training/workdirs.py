@@ -3,6 +3,7 @@
 """A run's folder: whose it is, and whether it can be written."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import ml_collections
@@ -13,8 +14,19 @@ from elmer_jax.errors import UserError
 from elmer_jax.files import write_whole
 
 
-def claim(config: ml_collections.ConfigDict, workdir: str) -> None:
+def claim(
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  may_change: tuple[str, ...] = configuration.MAY_CHANGE,
+  default: Callable[[], ml_collections.ConfigDict] = configuration.default,
+) -> None:
   """Makes the folder, or checks that it belongs to this configuration.
+
+  Args:
+    config: of the run, or of a comparison.
+    workdir: its folder.
+    may_change: beginnings of the keys that may differ from those stored there.
+    default: gives the values of keys that an older version didn't store.
 
   Raises:
     UserError: if it can't be written, or a key that defines the run differs.
@@ -31,19 +43,19 @@ def claim(config: ml_collections.ConfigDict, workdir: str) -> None:
     ) from error
   path = folder / "config.json"
   if path.exists():
-    _compare(config, json.loads(path.read_text()), workdir)
+    _compare(config, json.loads(path.read_text()), workdir, may_change, default)
   write_whole(path, json.dumps(config.to_dict(), indent=2) + "\n")
 
 
-def _compare(config: ml_collections.ConfigDict, stored: dict, workdir: str) -> None:
+def _compare(config, stored: dict, workdir: str, may_change, default) -> None:
   # A run of an older version did what is now the default of a key it didn't have.
   ours = flat_keys(config)
-  theirs = flat_keys(configuration.default())
+  theirs = flat_keys(default())
   theirs |= flat_keys(ml_collections.ConfigDict(stored))
   differing = [
     f"{key} {theirs.get(key)!r} there, {ours.get(key)!r} here"
     for key in sorted(ours.keys() | theirs.keys())
-    if ours.get(key) != theirs.get(key) and not key.startswith(configuration.MAY_CHANGE)
+    if ours.get(key) != theirs.get(key) and not key.startswith(may_change)
   ]
   if differing:
     raise UserError(

@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""How much memory the chunked head spares a training step.
+
+    python benchmarks/head_memory.py [--batch_size=64 --length=512]
+    python benchmarks/head_memory.py --topology=v5e:2x2
+
+Three training steps of configs/pretrain_base.py, the same but for the head, are
+compiled, not run: with the chunked head; with the full logits of the states that the
+loss needs (one layer's worth); and with the full logits of all decoder layers, of which
+each token's exit layer is then picked, as the published code does. The figures are the
+compiler's own: bytes of temporaries a device, for this machine's first CPU, or with
+--topology for a chip of that pod (the batch is then so much a chip). The CPU's compiler
+is told to schedule for memory; by default it keeps much alive to run side by side what
+it can. Losses and gradients of the three are equal (tests/test_head_memory.py). The
+last line is JSON.
+"""
+
+import json
+import runpy
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from absl import app, flags
+
+from elmer_jax import configuration
+from elmer_jax.model import layers
+from elmer_jax.objectives import lplm, objective
+from elmer_jax.objectives.linear_cross_entropy import HeadOutput, full_logits
+from elmer_jax.objectives.objective import Objective, Sums
+from elmer_jax.parallel.mesh import make_mesh
+from elmer_jax.planning import compiling, topologies
+from elmer_jax.training.optimizer import make_optimizer
+from elmer_jax.training.step import make_program
+
+_BATCH = flags.DEFINE_integer("batch_size", 64, "Rows a device.", 1)
+_LENGTH = flags.DEFINE_integer("length", 512, "Positions, source and target.", 4)
+_TOPOLOGY = flags.DEFINE_string("topology", None, "Of TPUs; by default this CPU.")
+_CONCURRENT = "xla_cpu_enable_concurrency_optimized_scheduler"
+_CONFIG = Path(__file__).parent.parent / "configs" / "pretrain_base.py"
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  jax.config.update("jax_platforms", "cpu")
+  config = runpy.run_path(str(_CONFIG))["get_config"]()
+  configuration.check(config)
+  if _TOPOLOGY.value:
+    devices = topologies.devices(topologies.parse(_TOPOLOGY.value))
+  else:
+    devices = jax.devices()[:1]
+  config.data.batch_size = _BATCH.value * len(devices)
+  config.data.update({"source_length": _LENGTH.value, "target_length": _LENGTH.value})
+  config.train.accumulation = 1
+  mesh = make_mesh(config, devices)
+  found = {}
+  for name, loss in LOSSES.items():
+    found[name] = temporary_bytes(config, mesh, loss)
+    print(f"{name:12} {found[name] / 2**30:8.2f} GiB", flush=True)
+  ratios = {
+    f"chunked/{name}": round(found["chunked"] / found[name], 3)
+    for name in ("one_layer", "all_layers")
+  }
+  shapes = {"batch_size": _BATCH.value, "length": _LENGTH.value}
+  where = {"topology": _TOPOLOGY.value or "cpu", "jax": jax.__version__}
+  print(json.dumps(where | shapes | {"temporary_bytes": found} | ratios))
+
+
+def temporary_bytes(config, mesh, loss) -> int:
+  """Compiles the training step with a loss; returns a device's temporary bytes."""
+  sizes = configuration.model_config(config, config.data.vocabulary_size)
+  objective_ = Objective(loss, lplm.evaluate)
+  program = make_program(sizes, objective_, *make_optimizer(config), mesh, config)
+  is_cpu = mesh.devices.flat[0].platform == "cpu"
+  options = {_CONCURRENT: False} if is_cpu else None
+  step = compiling.compile_step(program, config, mesh, options).step
+  return step.memory_analysis().temp_size_in_bytes
+
+
+def one_layer(model, batch: dict, keys_B: jax.Array, dropout: bool) -> Sums:
+  """LPLM with the full logits [B, T, V] of the exit states."""
+  targets_BxT = batch["target_ids"]
+  exit_layers_BxT = _exit_layers(model, targets_BxT, keys_B)
+  encoded = objective.encode(model, batch, keys_B, dropout)
+  exit_BxTxD = lplm.decode_with_copies(
+    model,
+    encoded.states_BxSxD,
+    encoded.mask_BxS,
+    model.blank_target(*targets_BxT.shape),
+    exit_layers_BxT,
+    keys_B=encoded.keys_B,
+  )
+  states_BxTxD = model.decoder.off_ramp(exit_BxTxD)
+  return _sums(full_logits(states_BxTxD, model.head()), targets_BxT)
+
+
+def all_layers(model, batch: dict, keys_B: jax.Array, dropout: bool) -> Sums:
+  """LPLM with the full logits [L, B, T, V] of every layer, then one of L picked."""
+  targets_BxT = batch["target_ids"]
+  exit_layers_BxT = _exit_layers(model, targets_BxT, keys_B)
+  encoded = objective.encode(model, batch, keys_B, dropout)
+  copy = lplm.copy_exited(exit_layers_BxT)
+
+  def read(index, hidden_BxTxD, carry):
+    states_BxTxD = model.decoder.off_ramp(hidden_BxTxD)
+    hidden_BxTxD, carry, _ = copy(index, hidden_BxTxD, carry)
+    return hidden_BxTxD, carry, states_BxTxD
+
+  _, _, states_LxBxTxD = model.decode(
+    model.blank_target(*targets_BxT.shape),
+    encoded.states_BxSxD,
+    encoded.mask_BxS,
+    keys_B=encoded.keys_B,
+    after_layer=read,
+    carry=jnp.zeros((*targets_BxT.shape, model.config.d_model), model.config.dtype),
+  )
+  logits_LxBxTxV = full_logits(states_LxBxTxD, model.head())
+  logits_BxTxV = jnp.take_along_axis(
+    logits_LxBxTxV, exit_layers_BxT[None, ..., None], axis=0
+  )[0]
+  return _sums(logits_BxTxV, targets_BxT)
+
+
+def _exit_layers(model, targets_BxT: jax.Array, keys_B: jax.Array) -> jax.Array:
+  keys_B = layers.fold_in(keys_B, objective.EXIT_LAYERS)
+  count = model.config.decoder_layers
+  return lplm.draw_exit_layers(keys_B, targets_BxT.shape[1], count)
+
+
+def _sums(logits_BxTxV: jax.Array, targets_BxT: jax.Array) -> Sums:
+  log_sum_BxT = jax.nn.logsumexp(logits_BxTxV, axis=-1)
+  own_BxT = jnp.take_along_axis(logits_BxTxV, targets_BxT[..., None], axis=-1)[..., 0]
+  prediction_BxT = logits_BxTxV.argmax(-1)
+  output = HeadOutput(
+    nll=log_sum_BxT - own_BxT,
+    prediction=prediction_BxT,
+    log_probability=log_sum_BxT,
+    entropy=log_sum_BxT,
+    is_correct=prediction_BxT == targets_BxT,
+  )
+  return objective.token_sums(output, targets_BxT)
+
+
+LOSSES = {"chunked": lplm.loss, "one_layer": one_layer, "all_layers": all_layers}
+
+if __name__ == "__main__":
+  app.run(main)

@@ -1,0 +1,42 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Trains several ways to write on one budget; compares what they write, and how fast.
+
+    python -m elmer_jax.compare --config=configs/compare_NAME.py --workdir=DIR
+
+The rows are those of `comparison.rows`, autoregressive and in one pass, each from the
+weights of one pre-training and from random ones; --config.compare.rows=NAME,NAME
+chooses some. They share the vocabulary and the prepared data (DIR/prepared) and see the
+same batches for the same number of updates; each is an ordinary run,
+DIR/runs/NAME-seedN. The same command continues where it was interrupted and repeats
+nothing that is done.
+
+Leaves DIR/compare/table.md, table.json (`comparison.results` tells what is in it) and
+index.html; table.md goes to standard output too.
+"""
+
+import os
+from pathlib import Path
+
+import ml_collections
+from absl import logging
+
+from elmer_jax import command, configuration
+
+
+def main(config: ml_collections.ConfigDict, workdir: str) -> None:
+  from elmer_jax.comparison import progress
+  from elmer_jax.comparison.work import Work
+  from elmer_jax.training import workdirs
+
+  work = Work(config, Path(os.path.abspath(workdir)))
+  workdirs.claim(
+    config, workdir, configuration.COMPARISON_MAY_CHANGE, configuration.comparison
+  )
+  progress.run(work.stages())
+  print(work.places.table.with_suffix(".md").read_text(encoding="utf-8"), end="")
+  logging.info("%s shows it; table.json beside it has all figures", work.places.page)
+
+
+if __name__ == "__main__":
+  command.run(main, configuration.comparison)

@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compiles training steps for meshes; what XLA has to say goes to standard error.
+
+python compile_step.py CASES, a JSON list of [changes of the tiny configuration, whether
+the model's constraints count].
+"""
+
+import contextlib
+import json
+import sys
+
+import jax
+import tiny
+
+from elmer_jax import objectives
+from elmer_jax.model import placement
+from elmer_jax.parallel import sharding
+from elmer_jax.parallel.mesh import make_mesh
+from elmer_jax.training.optimizer import make_optimizer
+from elmer_jax.training.step import make_program
+
+
+def compile_step(changes: dict) -> None:
+  config = tiny.configure(**changes)
+  mesh = make_mesh(config)
+  program = make_program(
+    tiny.model_config(**changes),
+    objectives.get(config),
+    *make_optimizer(config),
+    mesh,
+    config,
+  )
+
+  def abstract(leaf, place):
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
+
+  state = jax.tree.map(abstract, program.shapes, program.shardings)
+  batch = {
+    name: abstract(rows, sharding.of_batch(mesh))
+    for name, rows in tiny.batch(config.data.batch_size).items()
+  }
+  with jax.set_mesh(mesh):
+    program.train.lower(state, batch, 0).compile()
+
+
+class Nowhere:
+  """Stands where `placement.current` does, and places nothing."""
+
+  value = None
+
+  def __call__(self, place) -> contextlib.AbstractContextManager:
+    return contextlib.nullcontext()
+
+
+if __name__ == "__main__":
+  for changes, constrained in json.loads(sys.argv[1]):
+    print("case", json.dumps(changes), file=sys.stderr, flush=True)
+    current = placement.current
+    if not constrained:
+      placement.current = Nowhere()
+    compile_step(changes)
+    placement.current = current
