@@ -9,20 +9,18 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import jax
 import numpy as np
-from absl import logging
 
 from elmer_jax import configuration
-from elmer_jax.data import mask_text
+from elmer_jax.data.source_rows import SourceRows
 from elmer_jax.data.vocabulary import Vocabulary
-from elmer_jax.decoding import autoregressive, off_ramps, one_pass
+from elmer_jax.decoding import autoregressive, gated, off_ramps, one_pass
 from elmer_jax.decoding.incremental import Search
 from elmer_jax.decoding.off_ramps import Predictions
 from elmer_jax.errors import UserError
+from elmer_jax.model import depth
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.special_ids import BOS_ID, EOS_ID, PAD_ID
-from elmer_jax.training import checkpoint
-
-_ROW_STEP = 64  # tokens; sources are padded to a multiple of this
+from elmer_jax.special_ids import BOS_ID
+from elmer_jax.training import checkpoint, gate_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +35,18 @@ class Model:
   target_length: int  # positions that are decoded unless told otherwise
   search: Search = Search()  # how an autoregressive model writes
   exit_threshold: float = 0.0  # of hard exit unless told otherwise, nats
+  gate: gate_file.Calibrated | None = None  # for gated exit
+
+  def at_depth(self, layers: int) -> "Model":
+    """Returns the model of the lowest decoder layers alone: static depth."""
+    gated.check(self.objective, self.config)
+    config, params = depth.cut(self.config, self.params, layers)
+    return dataclasses.replace(self, config=config, params=params, gate=None)
+
+  def source_rows(self) -> SourceRows:
+    """Returns what turns texts into this model's rows of ids."""
+    has_masks = self.objective == "lplm"  # pairs may say "<mask>", and mean it
+    return SourceRows(self.vocabulary, self.source_length, has_masks)
 
   @functools.cached_property
   def prepared(self) -> one_pass.Prepared:
@@ -124,12 +134,12 @@ class Result:
   text: str
   token_ids: np.ndarray  # [n] int32, up to EOS, EOS not included
   # [n] int32, 0-based: with hard exit the layer at which a token left, otherwise the
-  # one from which on its prediction stayed the same
+  # one from which on its prediction stayed the same; gated: where the text stopped
   exit_layers: np.ndarray
   confidence: np.ndarray  # [n] float32, probability where it left or at the last layer
   by_layer: (
     np.ndarray
-  )  # [L, n] int32, every layer's predictions; autoregressive: [1, n]
+  )  # [L, n] int32, every layer's predictions; autoregressive and gated: [1, n]
   removed_repeats: int  # tokens that were left out: see `without_repeats`
 
 
@@ -156,6 +166,7 @@ def load(path: str) -> Model:
     loaded.metadata["target_length"],
     Search(**loaded.metadata.get("generation", {})),
     objective["exit_threshold"],
+    loaded.gate,
   )
 
 
@@ -177,9 +188,11 @@ def generate(
     model: from `load`.
     texts: the sources. For a pre-trained model `<mask>` in them stands for the mask
       token. A blank source gives an empty text.
-    exit: "soft", "hard" or "none"; by default what the checkpoint was trained for.
+    exit: "soft", "hard" or "none"; by default what the checkpoint was trained for. Or
+      "gated", with a checkpoint that has a gate (`calibrate`).
     threshold: of hard exit: a token leaves at the first layer whose distribution has an
-      entropy below it, in nats; by default the checkpoint's.
+      entropy below it, in nats. Of gated exit: a text stops at the first layer where
+      this share of it is settled, by the gate. By default the checkpoint's.
     target_length: positions to decode; EOS ends a text earlier.
     batch_size: texts at a time; the last ones are filled up to a power of two, so that
       few programs are compiled.
@@ -223,11 +236,14 @@ def stream(
 ) -> Iterator[Result]:
   """Yields what `generate` returns, a batch of `texts` in memory at a time."""
   exit = exit or one_pass.default_exit(model.objective)
-  one_pass.check_exit(exit, model.objective)
-  if threshold is None:
-    threshold = model.exit_threshold
+  if exit == "gated":
+    threshold = gate_file.threshold_of(model.gate, threshold)
   else:
-    one_pass.check_threshold(threshold, exit, model.config.vocabulary_size)
+    one_pass.check_exit(exit, model.objective)
+    if threshold is None:
+      threshold = model.exit_threshold
+    else:
+      one_pass.check_threshold(threshold, exit, model.config.vocabulary_size)
   length = target_length or model.target_length
   _check_length(model, length)
   is_autoregressive = model.objective == "autoregressive"
@@ -236,12 +252,12 @@ def stream(
       f"beams are for autoregressive models; this one was trained with "
       f"{model.objective} and writes all tokens at once"
     )
-  if oracle_lengths is not None and is_autoregressive:
-    raise UserError("an autoregressive model ends its texts itself: no oracle_lengths")
+  if oracle_lengths is not None and (is_autoregressive or exit == "gated"):
+    raise UserError("oracle_lengths are for one pass through all layers, not for this")
   lengths = None if oracle_lengths is None else iter(oracle_lengths)
   if remove_repeats is None:
     remove_repeats = not is_autoregressive
-  sources = Sources(model)
+  sources = model.source_rows()
   texts = iter(texts)
   while batch := list(itertools.islice(texts, batch_size)):
     rows = sources.rows(batch, min(1 << (len(batch) - 1).bit_length(), batch_size))
@@ -280,48 +296,6 @@ def without_repeats(model: Model, result: Result) -> Result:
   )
 
 
-class Sources:
-  """Turns texts into rows of ids [B, S], and counts what had to be cut."""
-
-  def __init__(self, model: Model):
-    self._model = model
-    self._cut = 0
-
-  def rows(self, texts: list[str], count: int) -> np.ndarray:
-    """Returns int32 [count, S]; rows beyond the texts are empty sources.
-
-    S is one of few lengths, so that few programs are compiled.
-    """
-    room = self._model.source_length - 2
-    encoded = [self._encode(text) for text in texts]
-    self._cut += sum(len(ids) > room for ids in encoded)
-    longest = min(max(map(len, encoded)), room) + 2
-    bucket = -(-longest // _ROW_STEP) * _ROW_STEP
-    length = min(bucket, self._model.source_length)
-    rows = np.full((count, length), PAD_ID, np.int32)
-    rows[:, 0] = BOS_ID
-    rows[:, 1] = EOS_ID
-    for row, ids in zip(rows, encoded, strict=False):
-      ids = ids[:room]
-      row[1 : 1 + len(ids)] = ids
-      row[1 + len(ids)] = EOS_ID
-    return rows
-
-  def _encode(self, text: str) -> np.ndarray:
-    # Only pre-training has masks; in pairs "<mask>" is text like any other.
-    if self._model.objective == "lplm":
-      return mask_text.encode(self._model.vocabulary, text)
-    return self._model.vocabulary.encode(text)
-
-  def say_cut(self) -> None:
-    if self._cut:
-      logging.warning(
-        "%d texts were longer than %d tokens and were cut",
-        self._cut,
-        self._model.source_length - 2,
-      )
-
-
 def _decode(
   model: Model,
   rows_BxS: np.ndarray,
@@ -331,16 +305,7 @@ def _decode(
   oracle_lengths_B: np.ndarray | None,
 ) -> Iterator[Result]:
   """Yields a result for each row, with every token before EOS."""
-  decoded = one_pass.decode(
-    model.config,
-    **model.prepared._asdict(),
-    source_ids_BxS=rows_BxS,
-    length=length,
-    exit=exit,
-    threshold=threshold,
-    oracle_lengths_B=oracle_lengths_B,
-    all_layers=True,
-  )
+  decoded = _run(model, rows_BxS, exit, threshold, length, oracle_lengths_B)
   ids_BxT, by_layer_LxBxT = np.asarray(decoded.ids), np.asarray(decoded.by_layer)
   confidence_BxT = np.exp(np.asarray(decoded.log_probability))
   if decoded.exit_layers is None:
@@ -353,6 +318,33 @@ def _decode(
     by_layer_LxT = by_layer_LxBxT[:, row]
     every = Result("", ids_T, exit_layers_T, confidence_BxT[row], by_layer_LxT, 0)
     yield _first_tokens(model, every, one_pass.text_length(ids_T))
+
+
+def _run(
+  model: Model,
+  rows_BxS: np.ndarray,
+  exit: str,
+  threshold: float,
+  length: int,
+  oracle_lengths_B: np.ndarray | None,
+) -> one_pass.Decoded:
+  sizes = model.config
+  if exit != "gated":
+    return one_pass.decode(
+      sizes,
+      **model.prepared._asdict(),
+      source_ids_BxS=rows_BxS,
+      length=length,
+      exit=exit,
+      threshold=threshold,
+      oracle_lengths_B=oracle_lengths_B,
+      all_layers=True,
+    )
+  gate, _, trim, _ = model.gate
+  settings = {"length": length, "trim": trim}
+  found = gated.decode(sizes, model.params, gate, threshold, rows_BxS, **settings)
+  layers_BxT = np.broadcast_to(np.asarray(found.layers)[:, None] - 1, found.ids.shape)
+  return one_pass.Decoded(found.ids, found.log_probability, found.ids[None], layers_BxT)
 
 
 def _write(

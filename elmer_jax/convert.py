@@ -57,6 +57,8 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise UserError(f"--output={output} can't be made: {error.strerror}") from None
+  if loaded.gate:
+    logging.info("the gate is left out: `calibrate` makes another")
   if _TO.value == "hf":
     hf_folder.write(str(output), loaded.config, loaded.params, metadata, vocabulary)
   else:

@@ -31,13 +31,17 @@ _FORMAT = flags.DEFINE_enum(
   "format", "text", ["text", "jsonl"], "jsonl adds ids, exit layers, confidences."
 )
 _EXIT = flags.DEFINE_string(
-  "exit", None, "soft, hard or none; default: as it was trained."
+  "exit", None, "soft, hard or none; default: as it was trained. Or gated: `calibrate`."
+)
+_DEPTH = flags.DEFINE_integer(
+  "depth", None, "Decoder layers that run; default: all, or as the exit has it."
 )
 _THRESHOLD = flags.DEFINE_float(
   "threshold",
   None,
   "Of hard exit: a token leaves at the first layer whose distribution has an entropy "
-  "below it, in nats; default: the checkpoint's.",
+  "below it, in nats. Of gated exit: a text stops once the gate takes this share of it "
+  "to be settled. Default: the checkpoint's.",
 )
 _LENGTH = flags.DEFINE_integer(
   "target_length", None, "Positions to decode; default: as it was trained.", 1
@@ -56,6 +60,8 @@ def main() -> None:
   with _reader(_INPUT.value) as source:
     # Only now is it worth loading a model.
     model = api.load(_CHECKPOINT.value)
+    if _DEPTH.value is not None:
+      model = model.at_depth(_DEPTH.value)
     results = api.stream(
       model,
       _lines(source),

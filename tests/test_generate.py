@@ -18,6 +18,9 @@ from absl import logging
 import elmer_jax
 from elmer_jax import streaming
 from elmer_jax.decoding import one_pass
+from elmer_jax.decoding.gated import Gate
+from elmer_jax.errors import UserError
+from elmer_jax.training import checkpoint, gate_file
 
 TEXTS = [text[:20] for text in tiny_text.documents(11)]
 
@@ -169,3 +172,49 @@ def test_an_exit_that_was_not_trained_is_one_line(run, tmp_path):
   [line] = done.stderr.decode().splitlines()
   assert "--exit=none doesn't fit this checkpoint" in line
   assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def gated_run(tmp_path_factory) -> Path:
+  workdir = tmp_path_factory.mktemp("gated")
+  config = tiny.configure(objective__name="hard_exit", data__source_length=24)
+  tiny_run.write(config, workdir, tiny_text.vocabulary())
+  shape = (config.model.decoder_layers - 1, config.model.d_model, 2)
+  weights = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+  gate = Gate(weights, np.zeros(shape[::2], np.float32))
+  folder, step = checkpoint.find(str(workdir))
+  gate_file.write(folder / str(step), gate_file.Calibrated(gate, 0.5, 0, {}))
+  return workdir
+
+
+def test_gated_exit_tells_the_layer_at_which_a_text_stopped(gated_run):
+  model = elmer_jax.load(str(gated_run))
+  every = {n: elmer_jax.generate(model.at_depth(n), TEXTS, exit="none") for n in (1, 3)}
+  for threshold, depth in ((0.0, 1), (1.0, 3)):
+    found = elmer_jax.generate(model, TEXTS, exit="gated", threshold=threshold)
+    assert texts(found) == texts(every[depth])
+    assert {n for result in found for n in result.exit_layers} == {depth - 1}
+  found = elmer_jax.generate(model, TEXTS, exit="gated")
+  stopped = [set(result.exit_layers.tolist()) for result in found]
+  assert max(map(len, stopped)) == 1 and len(set.union(*stopped)) > 1
+
+
+@pytest.mark.parametrize(
+  "flag, word",
+  [
+    ("--exit=gated --threshold=1.5", "--threshold lies between 0 and 1; it is 1.5"),
+    ("--depth=4", "depth 4 must lie between 1 and the model's 3 decoder layers"),
+  ],
+)
+def test_a_bad_gate_setting_is_one_line(gated_run, flag, word):
+  done = generate(gated_run, *flag.split(), text=b"def add(a, b)\n")
+  assert done.returncode == 2 and done.stderr.decode().splitlines() == [
+    f"error: {word}"
+  ]
+
+
+def test_gated_exit_without_a_gate_is_one_line(model):
+  with pytest.raises(UserError, match="this checkpoint has no gate"):
+    elmer_jax.generate(model, TEXTS, exit="gated")
+  with pytest.raises(UserError, match="a gate is for models trained with"):
+    model.at_depth(1)

@@ -25,7 +25,7 @@ def write(
   """Writes configuration, checkpoint and metrics, as far as `evaluate` reads them."""
   workdirs.claim(config, str(workdir))
   sizes = configuration.model_config(config, vocabulary.size)
-  params = jax.tree_util.tree_map_with_path(_listen, elmer.initialise(sizes, 0))
+  params = listening(elmer.initialise(sizes, 0))
   state = State(jnp.int32(STEP), params, optax.adam(1e-3).init(params))
   metadata = {
     "model": checkpoint.describe(sizes),
@@ -46,7 +46,11 @@ def write(
   (workdir / "metrics.jsonl").write_text(text)
 
 
-def _listen(path: tuple, leaf: jax.Array) -> jax.Array:
+def listening(params: dict) -> dict:
   """Makes a fresh decoder hear the source, so that outputs differ."""
-  name = jax.tree_util.keystr(path)
-  return 30 * leaf if "cross_attention'" in name and "kernel" in name else leaf
+
+  def louder(path: tuple, leaf: jax.Array) -> jax.Array:
+    name = jax.tree_util.keystr(path)
+    return 30 * leaf if "cross_attention'" in name and "kernel" in name else leaf
+
+  return jax.tree_util.tree_map_with_path(louder, params)

@@ -28,7 +28,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from elmer_jax.data import loader, metrics, public, public_files, pydocs
+from elmer_jax.data import loader, metrics, public, public_files, pydocs, spelling
 from elmer_jax.data.corruption import Corruption
 from elmer_jax.data.public_files import use_files as use_files
 from elmer_jax.data.recipe import (
@@ -356,6 +356,8 @@ def _register_own() -> None:
   documents, pairs = pydocs.documents, pydocs.summary_pairs
   register_lplm(Recipe("pydocs_lplm", "lplm", documents, size=size_of(documents)))
   register_pairs(Recipe("pydocs_summary", "pairs", pairs, size=size_of(pairs)))
+  slips = spelling.pairs
+  register_pairs(Recipe("pydocs_spelling", "pairs", slips, size=size_of(slips)))
   register_mixture("pydocs_pretrain", {"pydocs_lplm": 1.0})
   for entry in public.SETS.values():
     if entry.recipe.kind == "lplm":

@@ -66,7 +66,7 @@ def _from_texts(writer: Writer, batch: list[str]) -> Callable[[], object]:
 
 def _from_ids(writer: Writer, batch: list[str]) -> Callable[[], object]:
   model, settings = writer.model, writer.settings
-  rows_BxS = jax.device_put(api.Sources(model).rows(batch, len(batch)))
+  rows_BxS = jax.device_put(model.source_rows().rows(batch, len(batch)))
   length = settings.get("target_length") or model.target_length
 
   def write():

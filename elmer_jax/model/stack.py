@@ -77,3 +77,14 @@ def unstack(layers: nnx.Module, count: int) -> nnx.List:
     return nnx.merge(graph, jax.tree.map(lambda leaf: leaf[index], state))
 
   return nnx.List([layer(index) for index in range(count)])
+
+
+def pick(layers: nnx.Module, index: jax.Array) -> nnx.Module:
+  """Returns the layer of a number that is known only while the program runs."""
+  graph, state = nnx.split(layers)
+  return nnx.merge(
+    graph,
+    jax.tree.map(
+      lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, keepdims=False), state
+    ),
+  )

@@ -33,8 +33,15 @@ class Layout:
     return _size(self.mesh, self.axes_of(name))
 
   def __call__(self, axes: tuple[str | None, ...]) -> NamedSharding:
-    """Returns the sharding of an array with these logical axes."""
-    spec = (self.axes_of(name) or None for name in axes)
+    """Returns the sharding of an array with these logical axes.
+
+    What two of them want goes to the first: of an activation that is the batch.
+    """
+    spec, taken = [], set()
+    for name in axes:
+      free = tuple(axis for axis in self.axes_of(name) if axis not in taken)
+      taken.update(free)
+      spec.append(free or None)
     return NamedSharding(self.mesh, PartitionSpec(*spec))
 
 

@@ -8,6 +8,7 @@
         params/          nested dict of float32 arrays
         optimizer/       nested dict of arrays
         metadata/        format, model sizes, lengths, objective, seconds spent
+        gate.npz         where one was made: when a text may stop (`gate_file`)
 
 No flax or optax type is stored, so a file outlives their layouts. A save that was cut
 short leaves a folder under a temporary name, which the next start passes over.
@@ -27,6 +28,7 @@ from elmer_jax.interop import hf_folder
 from elmer_jax.model import elmer
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.parallel import sharding
+from elmer_jax.training import gate_file
 from elmer_jax.training.step import State
 
 FORMAT = 1
@@ -149,6 +151,7 @@ class Loaded(NamedTuple):
   # Objective, lengths, "generation" (settings of `decoding.incremental.Search`).
   metadata: dict[str, Any]
   vocabulary: epath.Path  # its folder
+  gate: gate_file.Calibrated | None = None
 
 
 def load(path: str, places: Callable[[ModelConfig], dict] | None = None) -> Loaded:
@@ -184,7 +187,8 @@ def load(path: str, places: Callable[[ModelConfig], dict] | None = None) -> Load
     )
     args = ocp.args.Composite(params=ocp.args.StandardRestore(abstract))
     params = manager.restore(step, args=args).params
-  return Loaded(config, params, metadata | {"step": step}, vocabulary_of(path))
+  gate = gate_file.read(folder / str(step), config)
+  return Loaded(config, params, metadata | {"step": step}, vocabulary_of(path), gate)
 
 
 def write_weights(

@@ -1,0 +1,32 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Trains a small ELMER with twelve decoder layers to correct spelling, for exits.
+
+    python -m elmer_jax.train --config=configs/finetune_spelling.py --workdir=W/deep
+    python -m elmer_jax.calibrate --config=configs/finetune_spelling.py \\
+        --workdir=W/deep --loss=0.3
+    echo 'A sentense with a slip.' | python -m elmer_jax.generate \\
+        --checkpoint=W/deep --exit=gated
+
+Sentences of docstrings with slips in some words → as they were. Half of the rows run
+through all layers, so that depth is worth something to stop before.
+"""
+
+from elmer_jax import configuration
+
+
+def get_config():
+  config = configuration.default()
+  config.data.task = "pydocs_spelling"
+  config.data.update({"source_length": 64, "target_length": 64, "batch_size": 8})
+  config.data.update({"vocabulary_size": 4096, "processes": 2})
+  configuration.make_small(config)
+  config.model.update({"decoder_layers": 12, "d_model": 64, "dropout": 0.0})
+  config.model.update({"encoder_feed_forward": 256, "decoder_feed_forward": 256})
+  config.model.init_stddev = config.model.d_model**-0.5
+  config.objective.update({"name": "hard_exit", "full_depth": 0.5})
+  config.optimizer.update({"name": "muon", "learning_rate": 4e-3})
+  config.train.update({"steps": 1500, "log_every": 50, "eval_every": 500})
+  config.train.eval_batches = 8
+  config.checkpoint.every = 100
+  return config

@@ -1,0 +1,33 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""A model cut down to its lowest decoder layers: static depth.
+
+Where every off-ramp was trained, the first k layers and the head are a model of their
+own, k/L as deep, without anything to decide. That is what every gate has to beat.
+"""
+
+import dataclasses
+
+import jax
+
+from elmer_jax.errors import UserError
+from elmer_jax.model.config import ModelConfig
+
+
+def cut(config: ModelConfig, params: dict, depth: int) -> tuple[ModelConfig, dict]:
+  """Returns sizes and parameters of the model with `depth` decoder layers.
+
+  Raises:
+    UserError: there are no such layers.
+  """
+  if not 1 <= depth <= config.decoder_layers:
+    raise UserError(
+      f"depth {depth} must lie between 1 and the model's {config.decoder_layers} "
+      "decoder layers"
+    )
+  decoder = params["decoder"]
+  layers = jax.tree.map(lambda leaf: leaf[:depth], decoder["layers"])
+  return (
+    dataclasses.replace(config, decoder_layers=depth),
+    params | {"decoder": decoder | {"layers": layers}},
+  )
