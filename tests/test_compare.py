@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import seqio
 import tiny
+import tiny_run
 import tiny_text
 
 from elmer_jax import compare, configuration
@@ -37,7 +38,7 @@ def documents(split: str):
 
 
 def pairs(split: str):
-  texts = tiny_text.documents(40, seed=len(split))
+  texts = tiny_text.documents(32, seed=len(split))  # a batch: one program decodes
   return iter([(text, " ".join(text.split()[:4])) for text in texts])
 
 
@@ -50,10 +51,13 @@ def registered():
     seqio.TaskRegistry.remove(name)
 
 
-def configure(names: str = ROWS, **changes) -> ml_collections.ConfigDict:
+def configure(
+  names: str = ROWS, init_from: str = "", **changes
+) -> ml_collections.ConfigDict:
   config = configuration.comparison()
   config.pretrain = tiny.configure(data__task="tiny_text", train__steps=STEPS)
   config.finetune = tiny.configure(data__task="tiny_pairs", train__steps=STEPS)
+  config.finetune.init_from = init_from
   config.finetune.data.source_length = 24
   config.finetune.optimizer.learning_rate = 1e-2
   config.compare.update({"rows": names, "resamples": 100, "timed_calls": 2} | changes)
@@ -74,9 +78,17 @@ def files(folder: Path) -> dict[Path, int]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
+def weights(tmp_path_factory) -> str:
+  """What the pre-trained rows start from; the slow test makes a pre-training itself."""
+  folder = tmp_path_factory.mktemp("weights")
+  tiny_run.write(tiny.configure(), folder, tiny_text.vocabulary())
+  return str(folder)
+
+
+@pytest.fixture(scope="module")
+def finished(weights, tmp_path_factory) -> Path:
   folder = tmp_path_factory.mktemp("compared")
-  compare.main(configure(), str(folder))
+  compare.main(configure(init_from=weights), str(folder))
   return folder
 
 
@@ -100,20 +112,20 @@ def test_each_row_has_scores_times_and_the_same_updates(finished):
   assert "baseline_lead" in table["baselines"]
 
 
-def test_the_second_call_repeats_nothing(finished, capsys):
+def test_the_second_call_repeats_nothing(finished, weights, capsys):
   before = files(finished)
   start = time.monotonic()
-  compare.main(configure(), str(finished))
+  compare.main(configure(init_from=weights), str(finished))
   assert time.monotonic() - start < 5
   assert files(finished) == before
   assert capsys.readouterr().out == (finished / "compare" / "table.md").read_text()
 
 
 @pytest.fixture(scope="module")
-def extended(finished) -> tuple[Path, set[Path]]:
+def extended(finished, weights) -> tuple[Path, set[Path]]:
   """The same after a row was added, and the files that were written for it."""
   before = files(finished)
-  compare.main(configure(f"{ROWS},{ADDED}"), str(finished))
+  compare.main(configure(f"{ROWS},{ADDED}", weights), str(finished))
   after = files(finished)
   return finished, {path for path in after if before.get(path) != after[path]}
 
@@ -141,8 +153,8 @@ def test_claims_are_told_where_both_rows_are_there(extended):
   assert told["interval"][0] <= told["difference"] <= told["interval"][1]
 
 
-def test_all_rows_see_the_same_batches_and_start_as_they_should(finished):
-  check_runs(finished, ROWS.split(","))
+def test_all_rows_see_the_same_batches_and_start_as_they_should(finished, weights):
+  check_runs(finished, ROWS.split(","), weights)
   first = [
     json.loads((run_of(finished, name) / "metrics.jsonl").open().readline())["loss"]
     for name in ROWS.split(",")
@@ -154,7 +166,7 @@ def run_of(folder: Path, name: str) -> Path:
   return folder / "runs" / f"{name}-seed0"
 
 
-def check_runs(folder: Path, names: list[str]) -> None:
+def check_runs(folder: Path, names: list[str], weights: str) -> None:
   """Checks the batches and the starts of runs by the configurations they left."""
   seen = []
   for name in names:
@@ -163,8 +175,7 @@ def check_runs(folder: Path, names: list[str]) -> None:
     vocabulary = Vocabulary.load(config.data.vocabulary)
     data = batches.open_batches(config, str(run), vocabulary, "train")
     seen.append([data[step] for step in range(STEPS)])
-    pretrained = str(folder / "runs" / "pretrain")
-    assert config.init_from == (pretrained if rows.ROWS[name].pretrained else "")
+    assert config.init_from == (weights if rows.ROWS[name].pretrained else "")
   for others in seen[1:]:
     for ours, theirs in zip(seen[0], others, strict=True):
       np.testing.assert_equal(ours, theirs)
@@ -179,7 +190,7 @@ def test_the_page_is_whole(extended):
     assert text.count(rows.ROWS[name].label) >= 2  # in the plot and in the table
 
 
-def test_what_cannot_be_compared_is_refused(finished, tmp_path):
+def test_what_cannot_be_compared_is_refused(finished, weights, tmp_path):
   with pytest.raises(UserError, match="Did you mean 'soft_random'"):
     compare.main(configure("soft_randm"), str(tmp_path))
   with pytest.raises(UserError, match="compare.seeds is empty"):
@@ -190,7 +201,7 @@ def test_what_cannot_be_compared_is_refused(finished, tmp_path):
   config.pretrain.objective.name = "last_layer"
   with pytest.raises(UserError, match="pretrain.objective.name"):
     compare.main(config, str(tmp_path))
-  config = configure()
+  config = configure(init_from=weights)
   config.finetune.train.steps += 1
   with pytest.raises(UserError, match="finetune.train.steps 4 there, 5 here"):
     compare.main(config, str(finished))
@@ -261,7 +272,8 @@ def test_all_rows_with_two_seeds(tmp_path):
   page = (tmp_path / "compare" / "index.html").read_text(encoding="utf-8")
   assert page.count('class="map"') == 2 * TEXTS
   trained = dict.fromkeys(row.trained for row in rows.ROWS.values())
-  check_runs(tmp_path, [name for name in trained if not rows.ROWS[name].distilled])
+  undistilled = [name for name in trained if not rows.ROWS[name].distilled]
+  check_runs(tmp_path, undistilled, str(tmp_path / "runs" / "pretrain"))
   before = files(tmp_path)
   compare.main(configure("", seeds=(0, 1)), str(tmp_path))
   assert files(tmp_path) == before
