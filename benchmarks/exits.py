@@ -64,10 +64,10 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
     for name, found in outputs.items()
   }
   for size in map(int, _BATCHES.value):
-    for name, ms in _times(ways, sources_NxS, size).items():
-      rows[name][f"ms_{size}"] = ms
-      full = rows[_depth(model.config.decoder_layers)][f"ms_{size}"]
-      rows[name][f"gain_{size}"] = full / ms
+    times = _times(ways, sources_NxS, size)
+    full = times[_depth(model.config.decoder_layers)]
+    for name, ms in times.items():
+      rows[name] |= {f"ms_{size}": ms, f"gain_{size}": full / ms}
   for name, row in rows.items():
     print(name.ljust(24), *(f"{key} {value:7.2f} " for key, value in row.items()))
   rounded = {
@@ -106,9 +106,12 @@ def _ways(model: api.Model) -> dict[str, Way]:
 
   def static(layers: int) -> Way:
     sizes, cut = depth.cut(config, params, layers)
+    prepared = one_pass.prepare(sizes, cut)._asdict()
 
     def decode(ids_BxS):
-      found = one_pass.decode(sizes, cut, ids_BxS, length=length, exit="none")
+      found = one_pass.decode(
+        sizes, **prepared, source_ids_BxS=ids_BxS, length=length, exit="none"
+      )
       return found.ids, np.full(len(ids_BxS), layers)
 
     return decode

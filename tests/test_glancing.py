@@ -90,7 +90,13 @@ def test_a_row_is_told_the_same_in_any_batch():
   assert len({row.tobytes() for row in np.asarray(every)}) > 1
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=[] if name == "soft_exit" else pytest.mark.slow)
+    for name in NAMES
+  ],
+)
 def test_nothing_learns_through_the_first_pass(name):
   """Gradients are those of the second pass alone, given what was told."""
   config = tiny.configure(

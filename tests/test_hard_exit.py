@@ -93,7 +93,7 @@ def test_whoever_left_is_copied_upward(model, source_ids):
   )
 
 
-@pytest.mark.parametrize("exit", ["none", "hard"])
+@pytest.mark.parametrize("exit", [pytest.param("none", marks=pytest.mark.slow), "hard"])
 def test_given_lengths_equal_a_run_with_that_length(model, source_ids, exit):
   lengths = np.array([3, 5, 5, 12, 1, 3, 12, 5], np.int32)
   threshold = spread_threshold(model, source_ids)

@@ -64,6 +64,7 @@ def test_every_mesh_gives_the_same_losses(reference, sizes):
   np.testing.assert_allclose(ours, reference, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_glancing_and_smoothing_are_the_same_however_a_batch_is_split():
   """Soft exit's mixing alone would not be: see `soft_exit`."""
   changes = {
