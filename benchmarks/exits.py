@@ -32,6 +32,7 @@ from elmer_jax.decoding.gated import Gate
 from elmer_jax.errors import UserError
 from elmer_jax.evaluation import exit_quality
 from elmer_jax.model import depth, flops
+from elmer_jax.model.config import ModelConfig
 from elmer_jax.training import batches, checkpoint
 
 _TEXTS = flags.DEFINE_integer("texts", 1000, "Test texts that are scored, at most.", 2)
@@ -104,7 +105,7 @@ def _ways(model: api.Model) -> dict[str, Way]:
   config, params, length = model.config, model.params, model.target_length
   gate, threshold, _, _ = model.gate
 
-  def static(layers: int) -> Way:
+  def static(layers: int, config: ModelConfig = config) -> Way:
     sizes, cut = depth.cut(config, params, layers)
     prepared = one_pass.prepare(sizes, cut)._asdict()
 
@@ -117,10 +118,11 @@ def _ways(model: api.Model) -> dict[str, Way]:
     return decode
 
   def gated_by(gate: Gate, threshold: float, trim: int) -> Way:
+    settings = {"length": length, "trim": trim}
+
     def decode(ids_BxS):
-      found = gated.decode(
-        config, params, gate, threshold, ids_BxS, length=length, trim=trim
-      )
+      read = model.prepared.params
+      found = gated.decode(config, read, gate, threshold, ids_BxS, **settings)
       return found.ids, found.layers
 
     return decode
@@ -133,6 +135,10 @@ def _ways(model: api.Model) -> dict[str, Way]:
 
   every = range(1, config.decoder_layers + 1)
   ways = {_depth(layers): static(layers) for layers in every}
+  rounded = model.in_dtype("bfloat16").config
+  ways[f"{_depth(config.decoder_layers)}, bfloat16"] = static(
+    config.decoder_layers, rounded
+  )
   thresholds = {f"gate {share:g}": share for share in _SHARES}
   thresholds[f"gate {threshold:.3f} calibrated"] = threshold
   ways |= {name: gated_by(gate, t, 0) for name, t in thresholds.items()}

@@ -13,6 +13,7 @@ search takes, and which ids are those they should be: greedy's are Hugging Face'
 one pass gives those of the plain program (layers in a scan, the head in chunks).
 """
 
+import dataclasses
 import json
 import os
 import statistics
@@ -114,9 +115,13 @@ def _programs(theirs, ids_BxS: np.ndarray, length: int) -> tuple[dict, dict]:
     )
     return np.asarray(found.ids[:, 0])
 
+  rounded = {
+    config: dataclasses.replace(config, dtype="bfloat16") for config in (plain, soft)
+  }
   prepared = {
     config: one_pass.prepare(config, params)._asdict()
-    for config, params in ((plain, plain_params), (soft, soft_params))
+    for exact, params in ((plain, plain_params), (soft, soft_params))
+    for config in (exact, rounded[exact])
   }
 
   def one(config, exit):
@@ -144,6 +149,8 @@ def _programs(theirs, ids_BxS: np.ndarray, length: int) -> tuple[dict, dict]:
     "none": lambda: one(plain, "none"),
     "soft": lambda: one(soft, "soft"),
     "hard": lambda: one(plain, "hard"),
+    "none_bfloat16": lambda: one(rounded[plain], "none"),
+    "soft_bfloat16": lambda: one(rounded[soft], "soft"),
   }
   if _BEAMS.value:
     programs |= {"hf_beam_4": lambda: hugging_face(4), "beam_4": lambda: write(4)}
@@ -153,6 +160,7 @@ def _programs(theirs, ids_BxS: np.ndarray, length: int) -> tuple[dict, dict]:
     "soft": lambda: every_layer(soft, soft_params, "soft"),
     "hard": lambda: every_layer(plain, plain_params, "none"),
   }
+  references |= {f"{exit}_bfloat16": references[exit] for exit in ("none", "soft")}
   return programs, references
 
 

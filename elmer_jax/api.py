@@ -43,6 +43,11 @@ class Model:
     config, params = depth.cut(self.config, self.params, layers)
     return dataclasses.replace(self, config=config, params=params, gate=None)
 
+  def in_dtype(self, dtype: str) -> "Model":
+    """Returns the model that computes in "float32" or "bfloat16"; same parameters."""
+    config = dataclasses.replace(self.config, dtype=dtype)
+    return dataclasses.replace(self, config=config)
+
   def source_rows(self) -> SourceRows:
     """Returns what turns texts into this model's rows of ids."""
     has_masks = self.objective == "lplm"  # pairs may say "<mask>", and mean it
@@ -342,7 +347,8 @@ def _run(
     )
   gate, _, trim, _ = model.gate
   settings = {"length": length, "trim": trim}
-  found = gated.decode(sizes, model.params, gate, threshold, rows_BxS, **settings)
+  params = model.prepared.params
+  found = gated.decode(sizes, params, gate, threshold, rows_BxS, **settings)
   layers_BxT = np.broadcast_to(np.asarray(found.layers)[:, None] - 1, found.ids.shape)
   return one_pass.Decoded(found.ids, found.log_probability, found.ids[None], layers_BxT)
 

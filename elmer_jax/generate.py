@@ -43,6 +43,9 @@ _THRESHOLD = flags.DEFINE_float(
   "below it, in nats. Of gated exit: a text stops once the gate takes this share of it "
   "to be settled. Default: the checkpoint's.",
 )
+_DTYPE = flags.DEFINE_enum(
+  "dtype", None, ["float32", "bfloat16"], "Of the computation; default: as trained."
+)
 _LENGTH = flags.DEFINE_integer(
   "target_length", None, "Positions to decode; default: as it was trained.", 1
 )
@@ -62,6 +65,8 @@ def main() -> None:
     model = api.load(_CHECKPOINT.value)
     if _DEPTH.value is not None:
       model = model.at_depth(_DEPTH.value)
+    if _DTYPE.value is not None:
+      model = model.in_dtype(_DTYPE.value)
     results = api.stream(
       model,
       _lines(source),

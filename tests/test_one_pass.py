@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What makes one-pass decoding fast changes nothing of what it says."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,6 +60,37 @@ def test_the_ids_are_those_of_the_plain_program(exit, norm, monkeypatch):
   expected = jax.jit(plain, static_argnums=(0, 3))(config, params, source_ids, exit)
   np.testing.assert_array_equal(found.by_layer, expected)
   np.testing.assert_array_equal(found.ids, expected[-1])
+
+
+@pytest.mark.parametrize("exit", ["none", "hard"])
+def test_bfloat16_says_what_float32_takes_for_as_likely(exit):
+  config = tiny.model_config(objective__name="hard_exit", model__init_stddev=0.3)
+  params = elmer.initialise(config, 1)
+  source_ids = tiny.batch(rows=24)["source_ids"]
+  rounded = dataclasses.replace(config, dtype="bfloat16")
+  prepared = one_pass.prepare(rounded, params)
+  kernel = prepared.params["decoder"]["layers"][0]["feed_forward"]["widen"]["kernel"]
+  assert kernel.dtype == prepared.params["tokens"].dtype == jnp.bfloat16
+  found = one_pass.decode(
+    rounded,
+    **prepared._asdict(),
+    source_ids_BxS=source_ids,
+    length=LENGTH,
+    exit=exit,
+  )
+  said = jax.jit(rated, static_argnums=0)(config, params, source_ids, found.ids)
+  assert len(np.unique(found.ids)) > 5
+  assert (found.ids == said.prediction).mean() > 0.95
+  np.testing.assert_array_less(said.log_probability + said.nll, 0.1)
+  np.testing.assert_allclose(found.log_probability, said.log_probability, atol=0.1)
+
+
+def rated(config, params, source_ids, ids):
+  """Returns what float32 says at the last layer, and what of `ids`."""
+  model = elmer.bind(config, params)
+  encoded, mask = model.encode(source_ids)
+  hidden, _, _ = model.decode(model.blank_target(*ids.shape), encoded, mask)
+  return objective.read_off_ramp(model, hidden, ids)
 
 
 def head_of(table: np.ndarray) -> Head:

@@ -23,7 +23,7 @@ from elmer_jax.errors import UserError
 from elmer_jax.model import elmer
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.model.elmer import Elmer
-from elmer_jax.model.stack import pick, scan_layers
+from elmer_jax.model.stack import run_one, scan_layers
 from elmer_jax.objectives import objective
 from elmer_jax.special_ids import PAD_ID
 
@@ -113,7 +113,7 @@ def decode(
 
   Args:
     config: the model's sizes.
-    params: its parameters.
+    params: its parameters; fastest as `elmer.for_decoding` gives them.
     gate: of this model.
     threshold: [] float32, the share of settled tokens that lets a text stop.
     source_ids_BxS: int32 ids with BOS and EOS, padded with PAD.
@@ -122,14 +122,16 @@ def decode(
       gate takes to lie behind the text are dropped, down to a multiple of T / 4; there
       the ids are PAD. 0: none are.
   """
+  if elmer.is_stacked(params):
+    params = elmer.for_decoding(config, params)
   model = elmer.bind(config, params)
   encoded_BxSxD, mask_BxS = model.encode(source_ids_BxS)
   rows = len(source_ids_BxS)
 
   def run(until: int, state: _State, seen_BxT: jax.Array | None) -> _State:
     def deeper(state: _State) -> _State:
-      layer = pick(model.decoder.layers, state.ran)
-      above_BxTxD = layer(state.hidden_BxTxD, encoded_BxSxD, mask_BxS, seen_BxT, None)
+      inputs = (state.hidden_BxTxD, encoded_BxSxD, mask_BxS, seen_BxT, None)
+      above_BxTxD = run_one(model.decoder.layers, state.ran, *inputs)
       return _judged(model, gate, threshold, state, above_BxTxD, seen_BxT)
 
     return jax.lax.while_loop(

@@ -79,12 +79,14 @@ def unstack(layers: nnx.Module, count: int) -> nnx.List:
   return nnx.List([layer(index) for index in range(count)])
 
 
-def pick(layers: nnx.Module, index: jax.Array) -> nnx.Module:
-  """Returns the layer of a number that is known only while the program runs."""
-  graph, state = nnx.split(layers)
-  return nnx.merge(
-    graph,
-    jax.tree.map(
-      lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, keepdims=False), state
-    ),
-  )
+def run_one(layers: nnx.List, index: jax.Array, *inputs) -> jax.Array:
+  """Runs the layer of a number that is known only while the program runs.
+
+  Of layers that are one by one: each is a branch that reads its weights where they
+  lie, while an index into a stack would copy them.
+  """
+  branches = [
+    lambda *inputs, layer=layer: layer(*inputs)  # a module is no function to JAX
+    for layer in layers
+  ]
+  return jax.lax.switch(index, branches, *inputs)

@@ -71,6 +71,7 @@ def logits_by_id(states_NxD: jax.Array, head: Head) -> jax.Array:
 
   For few states it reads the table up to 1.6 times as fast this way.
   """
+  states_NxD = states_NxD.astype(head.table_VxD.dtype)
   return _dot("vd,nd->vn", head.table_VxD, states_NxD) + head.bias_V[:, None]
 
 
