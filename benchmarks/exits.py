@@ -117,6 +117,18 @@ def _ways(model: api.Model) -> dict[str, Way]:
 
     return decode
 
+  def hard(ids_BxS):
+    """A head behind every layer: tokens leave, but all layers run."""
+    found = one_pass.decode(
+      config,
+      **model.prepared._asdict(),
+      source_ids_BxS=ids_BxS,
+      length=length,
+      exit="hard",
+      threshold=model.exit_threshold,
+    )
+    return found.ids, np.full(len(ids_BxS), config.decoder_layers)
+
   def gated_by(gate: Gate, threshold: float, trim: int) -> Way:
     settings = {"length": length, "trim": trim}
 
@@ -142,6 +154,7 @@ def _ways(model: api.Model) -> dict[str, Way]:
   thresholds = {f"gate {share:g}": share for share in _SHARES}
   thresholds[f"gate {threshold:.3f} calibrated"] = threshold
   ways |= {name: gated_by(gate, t, 0) for name, t in thresholds.items()}
+  ways[f"hard exit {model.exit_threshold:g}"] = hard
   ways["gate closed"] = gated_by(gate, 1.0, 0)
   for trim in map(int, _TRIMS.value):
     dropped = f", dropped at {trim}"

@@ -37,5 +37,6 @@ def get_config():
   finetune.train.update({"steps": 600, "log_every": 100, "eval_every": 300})
   finetune.train.eval_batches = 32
   finetune.objective.glancing_ramp = 300  # half of the updates
+  finetune.evaluate.examples = 2000  # of 11,877, for beam search takes its time
   finetune.checkpoint.every = 50  # the last five are averaged for one row
   return config

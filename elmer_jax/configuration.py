@@ -29,6 +29,7 @@ def default() -> ml_collections.ConfigDict:
   config.objective = _objective()
   config.optimizer = _optimizer()
   config.train = _train()
+  config.evaluate = _evaluate()
   config.checkpoint = _checkpoint()
   config.mesh = _mesh()
   return config
@@ -145,6 +146,14 @@ def _train() -> ml_collections.ConfigDict:
   return train
 
 
+def _evaluate() -> ml_collections.ConfigDict:
+  evaluate = ml_collections.ConfigDict()
+  # Of a fine-tuned model's test split: so many are written for and scored, drawn by a
+  # fixed seed, so the same ones for every run. 0: all.
+  evaluate.examples = 0
+  return evaluate
+
+
 def _checkpoint() -> ml_collections.ConfigDict:
   checkpoint = ml_collections.ConfigDict()
   checkpoint.every = 500  # updates; the last update is always saved
@@ -178,6 +187,7 @@ def _mesh() -> ml_collections.ConfigDict:
 MAY_CHANGE = (
   "mesh.",
   "checkpoint.",
+  "evaluate.",
   "profile",
   "train.steps",
   "train.log_every",
@@ -214,6 +224,10 @@ def check(config: ml_collections.ConfigDict) -> None:
     section, name = key.split(".")
     if config[section][name] < 1:
       raise UserError(f"{key} must be at least 1; it is {config[section][name]}")
+  if config.evaluate.examples < 0:
+    raise UserError(
+      f"evaluate.examples is {config.evaluate.examples}: 0 for all, or how many"
+    )
   profiled_steps(config)
   if config.data.batch_size % config.train.accumulation:
     raise UserError(

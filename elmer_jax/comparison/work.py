@@ -135,6 +135,7 @@ class Work:
   def _told(self) -> dict:
     return {
       "timed": self._timed(),
+      "examples": self._config.finetune.evaluate.examples,
       "resamples": self._config.compare.resamples,
       "updates": {
         row.name: {

@@ -45,7 +45,7 @@ def evaluate_finetuning(
   settings: Mapping[str, object],
   oracle_length: bool = False,
 ) -> tuple[dict, list[dict]]:
-  """Decodes and scores all examples of a split.
+  """Decodes and scores the examples of a split: all, or those that are drawn.
 
   Args:
     config: of the run.
@@ -69,7 +69,7 @@ def evaluate_finetuning(
     if split not in recipe.splits:
       has = ", ".join(recipe.splits)
       raise UserError(f"task {config.data.task} has no split {split!r}; it has {has}")
-    evaluator = _Evaluator(task, model, split)
+    evaluator = _Evaluator(task, model, split, config.evaluate.examples)
     writers = _baselines(recipe, split)
     sources = [source for source, _ in evaluator.pairs]
     every_token = _generate(model, sources, settings)
@@ -95,6 +95,7 @@ def evaluate_finetuning(
   found = {
     "split": split,
     "examples": len(results),
+    "drawn": config.evaluate.examples,
     "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params)),
     "distinct_outputs": scores[main]["distinct_outputs"],
     "removed_repeats": sum(r.removed_repeats for r in results) / max(tokens, 1),
@@ -186,13 +187,13 @@ def _task(config: ml_collections.ConfigDict) -> Iterator[seqio.Task]:
 
 
 class _Evaluator:
-  """A `seqio.Evaluator` of one split of one task.
+  """A `seqio.Evaluator` of one split of one task, or of `examples` drawn from it.
 
   Attributes:
     pairs: source and reference of every example.
   """
 
-  def __init__(self, task: seqio.Task, model: api.Model, split: str):
+  def __init__(self, task: seqio.Task, model: api.Model, split: str, examples: int):
     self._name = task.name
     lengths = {"inputs": model.source_length, "targets": model.target_length}
     with _quiet():
@@ -201,6 +202,8 @@ class _Evaluator:
         seqio.EncDecFeatureConverter(pack=False),
         split,
         sequence_length=lengths,
+        num_examples=examples or None,
+        shuffle=examples > 0,
       )
       sources = tasks.texts(self._evaluator)
       references = tasks.texts(self._evaluator, "targets")
