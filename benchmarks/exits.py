@@ -139,12 +139,7 @@ def _ways(model: api.Model) -> dict[str, Way]:
 
     return decode
 
-  def stop_at(layers: int) -> Gate:
-    """Returns a gate that is sure from one layer on, to measure what it costs."""
-    sure_L = np.where(np.arange(config.decoder_layers - 1) < layers - 1, -30.0, 30.0)
-    weights = gate.weights_LxDx2.at[..., 0].set(0.0)
-    return Gate(weights, gate.bias_Lx2.at[:, 0].set(sure_L))
-
+  closed = gate._replace(bias_Lx2=gate.bias_Lx2.at[:, 0].add(-1e4))
   every = range(1, config.decoder_layers + 1)
   ways = {_depth(layers): static(layers) for layers in every}
   rounded = model.in_dtype("bfloat16").config
@@ -159,7 +154,8 @@ def _ways(model: api.Model) -> dict[str, Way]:
   for trim in map(int, _TRIMS.value):
     dropped = f", dropped at {trim}"
     ways |= {
-      _depth(layers) + dropped: gated_by(stop_at(layers), 0.5, trim) for layers in every
+      _depth(layers) + dropped: gated_by(gated.sure_from(closed, layers), 0.5, trim)
+      for layers in every
     }
     ways |= {name + dropped: gated_by(gate, t, trim) for name, t in thresholds.items()}
   return ways

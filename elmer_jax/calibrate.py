@@ -4,11 +4,11 @@
 
     python -m elmer_jax.calibrate --config=configs/NAME.py --workdir=DIR --loss=0.3
 
-With the weights as they are, the gate is fitted on training sources; its threshold is
-the cheapest one that loses at most `--loss` on the validation split, with
-`--confidence`, against all layers. Gate and threshold are stored with the newest
-checkpoint, for `generate --exit=gated`. Beside it stands what `--depth=K` would lose,
-which needs no gate.
+With the weights as they are, the gate is fitted on training sources; its threshold,
+and the layers that no text goes beyond, are the cheapest that lose at most `--loss` on
+the validation split, with `--confidence`, against all layers. They are stored with the
+newest checkpoint, for `generate --exit=gated`. Beside it stands what `--depth=K` would
+lose, which needs no gate.
 """
 
 import json
@@ -75,11 +75,14 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
     exit_quality.make(_MEASURE.value, model.vocabulary, targets),
     _TRIM.value,
   )
-  for depth, row in enumerate(gates.static_rows(outcomes, _CONFIDENCE.value), 1):
+  for row in gates.static_rows(outcomes, _CONFIDENCE.value):
     logging.info(
-      "depth %d: loses %.2f, at most %.2f (%s)", depth, *row[2:], _MEASURE.value
+      "depth %d: loses %.2f, at most %.2f (%s)",
+      *(row.most, row.loss, row.bound, _MEASURE.value),
     )
   row = gates.choose(gates.gate_rows(outcomes, _CONFIDENCE.value), _LOSS.value)
+  if row.most < model.config.decoder_layers:
+    gate = gated.sure_from(gate, row.most)
   stated = {
     "measure": _MEASURE.value,
     "stated_loss": _LOSS.value,
@@ -89,6 +92,7 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
     "loss": round(row.loss, 3),
     "loss_at_most": round(row.bound, 3),
     "mean_layers": round(row.layers, 3),
+    "most_layers": row.most,
   }
   folder, step = checkpoint.find(workdir)
   gate_file.write(
@@ -96,9 +100,9 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   )
   logging.info(
     "gate of update %d: fitted in %.1f s, calibrated in %.1f s; threshold %.4f: "
-    "%.2f of %d layers, loses %.2f, at most %.2f",
-    *(step, fitted - start, time.monotonic() - fitted, row.threshold),
-    *(row.layers, model.config.decoder_layers, row.loss, row.bound),
+    "%.2f of %d layers, at most %d, loses %.2f, at most %.2f",
+    *(step, fitted - start, time.monotonic() - fitted, row.threshold, row.layers),
+    *(model.config.decoder_layers, row.most, row.loss, row.bound),
   )
   print(json.dumps({"threshold": row.threshold, "trim": _TRIM.value, **stated}))
 

@@ -33,7 +33,7 @@ def gate() -> Gate:
   """A gate that says something else about each text and layer."""
   shape = (CONFIG.decoder_layers - 1, CONFIG.d_model, 2)
   weights_LxDx2 = jax.random.normal(jax.random.key(3), shape)
-  return Gate(weights_LxDx2, jnp.zeros(shape[::2]))
+  return Gate(weights_LxDx2, jnp.zeros(shape[::2]), jnp.full(shape[0], 0.5))
 
 
 def decode(params, gate, threshold, sources=SOURCES, trim=0):
@@ -78,6 +78,14 @@ def test_every_text_is_what_its_depth_gives_and_the_loop_runs_no_further(params,
     np.testing.assert_array_equal(found.ids[row], at_depth(params, layers)[row])
 
 
+def test_a_gate_may_be_sure_from_one_layer_on(params, gate):
+  bounded = gated.sure_from(gate, 2)
+  free, held = decode(params, gate, 0.999), decode(params, bounded, 0.999)
+  np.testing.assert_array_equal(held.layers, np.minimum(free.layers, 2))
+  assert free.ran == 4 and held.ran == 2
+  np.testing.assert_array_equal(held.ids, at_depth(params, 2))
+
+
 def test_a_text_does_not_depend_on_its_batch(params, gate):
   together = decode(params, gate, 0.5)
   for row, source in enumerate(SOURCES):
@@ -114,6 +122,9 @@ def test_what_stands_behind_the_text_has_no_say():
   assert verdict.length_B.tolist() == [5, 5, 5]
   within = gated.judge(ended.at[:, 4, 0].set(-7.0))
   assert (within.settled_B < verdict.settled_B).all()
+  careful = gated.judge(ended, caution=2.0)
+  assert (careful.length_B > 5).all()
+  np.testing.assert_array_equal(careful.settled_B, verdict.settled_B)
   open_ended = gated.judge(logits_BxTx2)
   assert open_ended.length_B.tolist() == [8, 8, 8]
 

@@ -51,6 +51,16 @@ def test_no_static_depth_keeps_what_the_gate_keeps():
   assert [round(row.loss, 3) for row in static] == [34.0, 12.0, 8.0, 0.0]
 
 
+def test_no_text_goes_beyond_the_layers_that_are_worth_it():
+  """Hard texts gain nothing above layer 3 where quality is that of layer 3."""
+  easy, settled_NxL, _ = np.arange(10) < 6, *outcomes()[:2]
+  quality_NxL = np.where(easy[:, None], [[20.0, 50, 50, 50]], [[0.0, 10, 40, 40]])
+  level = gates.Outcomes(settled_NxL, quality_NxL, quality_NxL[:, -1])
+  chosen = gates.choose(gates.gate_rows(level, confidence=0.95), loss=0.0)
+  assert chosen.most == 3 and chosen.threshold < 0.9
+  assert chosen.layers == pytest.approx(0.6 * 2 + 0.4 * 3)
+
+
 def test_labels_end_with_the_last_layers_text():
   final = [5, 6, EOS_ID, 7, EOS_ID, PAD_ID]
   lower = [5, 9, EOS_ID, 7, 8, PAD_ID]
@@ -63,6 +73,12 @@ def test_a_fitted_gate_tells_settled_texts_from_others():
   params = tiny_run.listening(elmer.initialise(CONFIG, 0))
   sources = [tiny.batch(rows=16, seed=n)["source_ids"] for n in range(9)]
   gate = gates.fit(CONFIG, params, sources[:8], 12)
+  short = []
+  for batch in sources[:8]:
+    seen = gated.observe(CONFIG, params, batch, length=12)
+    length_B = (~gates.labels(seen.ids_LxBxT).behind).sum(-1)
+    short.append(gated.verdicts(gate, seen).length_B + gated.MARGIN < length_B[None])
+  assert np.mean(short) <= 0.02
   found = gated.observe(CONFIG, params, sources[8], length=12)
   verdict = gated.verdicts(gate, found)
   settled_LxBxT, behind_BxT = gates.labels(found.ids_LxBxT)
@@ -75,7 +91,9 @@ def test_a_fitted_gate_tells_settled_texts_from_others():
 def test_a_gate_is_stored_with_its_checkpoint(tmp_path):
   folder = epath.Path(tmp_path)
   shape = (3, CONFIG.d_model, 2)
-  gate = gated.Gate(np.random.default_rng(0).normal(size=shape), np.ones((3, 2)))
+  gate = gated.Gate(
+    np.random.default_rng(0).normal(size=shape), np.ones((3, 2)), np.ones(3)
+  )
   gate = jax.tree.map(lambda a: jax.numpy.asarray(a, np.float32), gate)
   assert gate_file.read(folder, CONFIG) is None
   gate_file.write(folder, Calibrated(gate, 0.75, 2, {"measure": "rougeL"}))

@@ -30,7 +30,7 @@ from elmer_jax.special_ids import PAD_ID
 # Objectives with an off-ramp behind every layer that is read without changing it.
 _OBJECTIVES = ("lplm", "hard_exit", "last_layer")
 _SIZES = 4  # lengths that positions are dropped to: T / 4, T / 2, …
-_MARGIN = 2  # positions more than the gate takes the text for
+MARGIN = 2  # positions more than the gate takes the text for
 _STEEPEST = 30.0  # logits beyond this are cut, so that no share is 0 or an overflow
 
 
@@ -39,13 +39,16 @@ class Gate(NamedTuple):
 
   weights_LxDx2: jax.Array  # float32
   bias_Lx2: jax.Array  # float32
+  # Float32, the logit of "behind" above which a position may be dropped: high enough
+  # that hardly a text is cut short.
+  caution_L: jax.Array
 
 
 class Verdict(NamedTuple):
   """What the gate makes of each text behind one layer."""
 
   settled_B: jax.Array  # float32, the expected share of tokens that stay as they are
-  length_B: jax.Array  # int32, positions of the text, its EOS included
+  length_B: jax.Array  # int32, positions that the text takes, cautiously; EOS included
 
 
 class Gated(NamedTuple):
@@ -74,23 +77,46 @@ def check_threshold(threshold: float) -> None:
     raise UserError(f"--threshold lies between 0 and 1; it is {threshold:g}")
 
 
-def judge(logits_BxTx2: jax.Array, seen_BxT: jax.Array | None = None) -> Verdict:
+def judge(
+  logits_BxTx2: jax.Array,
+  caution: jax.Array | float = 0.0,
+  seen_BxT: jax.Array | None = None,
+) -> Verdict:
   """Sums up a layer's gate logits; what stands behind the text has no say.
 
   Args:
     logits_BxTx2: settled, behind.
+    caution: [] float32, of the layer.
     seen_BxT: bool, false where positions were dropped; None: none were.
   """
+
+  def length_B(behind: jax.Array | float) -> jax.Array:
+    behind_BxT = logits_BxTx2[..., 1] > behind
+    if seen_BxT is not None:
+      behind_BxT |= ~seen_BxT
+    first_B = jnp.where(behind_BxT.any(-1), behind_BxT.argmax(-1), length)
+    return jnp.maximum(first_B, 1).astype(jnp.int32)
+
   length = logits_BxTx2.shape[1]
   logits_BxTx2 = jnp.clip(logits_BxTx2, -_STEEPEST, _STEEPEST)
-  behind_BxT = logits_BxTx2[..., 1] > 0
-  if seen_BxT is not None:
-    behind_BxT |= ~seen_BxT
-  length_B = jnp.where(behind_BxT.any(-1), behind_BxT.argmax(-1), length)
-  length_B = jnp.maximum(length_B, 1)
-  text_BxT = jnp.arange(length)[None] < length_B[:, None]
+  likely_B = length_B(0.0)
+  text_BxT = jnp.arange(length)[None] < likely_B[:, None]
   sure_BxT = jax.nn.sigmoid(logits_BxTx2[..., 0]) * text_BxT
-  return Verdict(sure_BxT.sum(-1) / length_B, length_B.astype(jnp.int32))
+  return Verdict(sure_BxT.sum(-1) / likely_B, length_B(caution))
+
+
+def sure_from(gate: Gate, layers: int) -> Gate:
+  """Returns the gate that every text passes behind so many layers, if not before.
+
+  At thresholds below 1; so a static depth is a gate too.
+  """
+  is_sure_L = jnp.arange(len(gate.bias_Lx2)) >= layers - 1
+  weights = jnp.where(is_sure_L[:, None], 0.0, gate.weights_LxDx2[..., 0])
+  bias = jnp.where(is_sure_L, _STEEPEST, gate.bias_Lx2[:, 0])
+  return gate._replace(
+    weights_LxDx2=gate.weights_LxDx2.at[..., 0].set(weights),
+    bias_Lx2=gate.bias_Lx2.at[:, 0].set(bias),
+  )
 
 
 def opens(verdict: Verdict, threshold: jax.Array) -> jax.Array:
@@ -198,7 +224,8 @@ def _judged(
   states_BxTxD = model.decoder.off_ramp(hidden_BxTxD)
   # Behind the last layer this reads the gate before it, and nobody asks any more.
   logits_BxTx2 = states_BxTxD @ gate.weights_LxDx2[state.ran]
-  verdict = judge(logits_BxTx2 + gate.bias_Lx2[state.ran][None, None], seen_BxT)
+  logits_BxTx2 += gate.bias_Lx2[state.ran][None, None]
+  verdict = judge(logits_BxTx2, gate.caution_L[state.ran], seen_BxT)
   return _State(
     state.ran + 1,
     hidden_BxTxD,
@@ -216,7 +243,7 @@ def _sizes(length: int) -> list[int]:
 def room(length_B: jax.Array, length: int) -> jax.Array:
   """Returns [B], the positions that a text keeps, of T = `length`."""
   sizes = jnp.array(_sizes(length))
-  wanted_B = jnp.minimum(length_B + _MARGIN, length)
+  wanted_B = jnp.minimum(length_B + MARGIN, length)
   return sizes[jnp.searchsorted(sizes, wanted_B)]
 
 
@@ -256,7 +283,8 @@ def observe(
     kept_BxT = seen_BxT
     if trim:
       logits_BxTx2 = states_BxTxD @ gate.weights_LxDx2[index]
-      length_B = judge(logits_BxTx2 + gate.bias_Lx2[index][None, None]).length_B
+      logits_BxTx2 += gate.bias_Lx2[index][None, None]
+      length_B = judge(logits_BxTx2, gate.caution_L[index]).length_B
       room_BxT = jnp.arange(length)[None] < room(length_B, length)[:, None]
       kept_BxT = jnp.where(index < trim, room_BxT, seen_BxT)
       ids_BxT = jnp.where(kept_BxT, ids_BxT, PAD_ID)
@@ -278,6 +306,5 @@ def verdicts(gate: Gate, observed: Observed) -> Verdict:
   logits_LxBxTx2 = jnp.einsum(
     "lbtd,ldk->lbtk", observed.states_LxBxTxD[:-1], gate.weights_LxDx2
   )
-  return jax.vmap(judge)(
-    logits_LxBxTx2 + gate.bias_Lx2[:, None, None], observed.seen_LxBxT[:-1]
-  )
+  logits_LxBxTx2 += gate.bias_Lx2[:, None, None]
+  return jax.vmap(judge)(logits_LxBxTx2, gate.caution_L, observed.seen_LxBxT[:-1])

@@ -29,6 +29,8 @@ from elmer_jax.special_ids import EOS_ID
 _EPOCHS = 30
 _LEARNING_RATE = 1e-2
 _THRESHOLDS = 200
+_HARDLY_EVER = float(np.nextafter(np.float32(1), np.float32(0)))  # a threshold
+_SHORT = 0.01  # of the texts may be cut short where positions are dropped
 
 
 class Labels(NamedTuple):
@@ -62,7 +64,8 @@ def fit(
     found = gated.observe(config, params, ids_BxS, length=length)
     seen.append((found.states_LxBxTxD[:-1], labels(found.ids_LxBxT)))
   layers = config.decoder_layers - 1
-  gate = Gate(jnp.zeros((layers, config.d_model, 2)), jnp.zeros((layers, 2)))
+  zeros = jnp.zeros((layers, config.d_model, 2))
+  gate = Gate(zeros, zeros[:, 0], zeros[:, 0, 0])
   schedule = optax.cosine_decay_schedule(_LEARNING_RATE, _EPOCHS * len(seen))
   optimizer = optax.adam(schedule)
 
@@ -75,13 +78,29 @@ def fit(
   state = optimizer.init(gate)
   for _, batch in itertools.product(range(_EPOCHS), seen):
     gate, state = step(gate, state, *batch)
-  return gate
+  highest_LxN = np.concatenate([_highest(gate, *batch) for batch in seen], axis=1)
+  caution_L = np.quantile(highest_LxN, 1 - _SHORT, axis=1)
+  return gate._replace(caution_L=jnp.asarray(caution_L, jnp.float32))
+
+
+@jax.jit
+def _highest(gate: Gate, states_LxBxTxD: jax.Array, wanted: Labels) -> jax.Array:
+  """Returns [L - 1, B], the highest logit of "behind" that would cut a text short."""
+  length_B = (~wanted.behind).sum(-1)
+  positions_T = jnp.arange(wanted.behind.shape[1])
+  needed_BxT = positions_T[None] < length_B[:, None] - gated.MARGIN
+  logits_LxBxT = _logits(gate, states_LxBxTxD)[..., 1]
+  return jnp.where(needed_BxT[None], logits_LxBxT, 0.0).max(-1)
+
+
+def _logits(gate: Gate, states_LxBxTxD: jax.Array) -> jax.Array:
+  logits_LxBxTx2 = jnp.einsum("lbtd,ldk->lbtk", states_LxBxTxD, gate.weights_LxDx2)
+  return logits_LxBxTx2 + gate.bias_Lx2[:, None, None]
 
 
 def _error(gate: Gate, states_LxBxTxD: jax.Array, wanted: Labels) -> jax.Array:
   """Returns the mean cross-entropy of both outputs; the first counts in texts only."""
-  logits_LxBxTx2 = jnp.einsum("lbtd,ldk->lbtk", states_LxBxTxD, gate.weights_LxDx2)
-  logits_LxBxTx2 += gate.bias_Lx2[:, None, None]
+  logits_LxBxTx2 = _logits(gate, states_LxBxTxD)
   bce = optax.sigmoid_binary_cross_entropy
   settled_LxBxT = bce(logits_LxBxTx2[..., 0], wanted.settled.astype(jnp.float32))
   behind_LxBxT = bce(logits_LxBxTx2[..., 1], wanted.behind[None].astype(jnp.float32))
@@ -140,36 +159,37 @@ class Row(NamedTuple):
   """What one way of stopping costs and keeps, over held-out texts."""
 
   threshold: float  # of a gate; of a static depth, NaN
+  most: int  # layers that any text runs through
   layers: float  # mean that a text runs through
   loss: float  # mean against full depth, in the measure; negative: better
   bound: float  # of that mean, one-sided, at the confidence asked for
 
 
-def stop(settled_NxL: np.ndarray, threshold: float) -> np.ndarray:
-  """Returns [N], the 0-based layer at which each text stops."""
+def stop(settled_NxL: np.ndarray, threshold: float, most: int) -> np.ndarray:
+  """Returns [N], the 0-based layer at which each text stops, of the lowest `most`."""
   opens_NxL = settled_NxL > threshold
-  last = opens_NxL.shape[1]
-  return np.where(opens_NxL.any(1), opens_NxL.argmax(1), last)
+  opens_NxL = np.append(opens_NxL, np.ones((len(opens_NxL), 1), bool), axis=1)
+  return np.minimum(opens_NxL.argmax(1), most - 1)
 
 
 def static_rows(outcomes: Outcomes, confidence: float) -> list[Row]:
   """Returns a row for every static depth, from one layer to all."""
   count, layers = outcomes.quality_NxL.shape
   return [
-    _row(outcomes, float("nan"), np.full(count, layer), confidence)
-    for layer in range(layers)
+    _row(outcomes, float("nan"), most, np.full(count, most - 1), confidence)
+    for most in range(1, layers + 1)
   ]
 
 
 def gate_rows(outcomes: Outcomes, confidence: float) -> list[Row]:
-  """Returns rows for thresholds over the whole range, the cheapest first."""
+  """Returns rows for thresholds over the whole range and every depth at most."""
+  layers = outcomes.quality_NxL.shape[1]
   steps = np.linspace(0, 1, _THRESHOLDS)
-  thresholds = np.unique(
-    np.append(np.quantile(outcomes.settled_NxL, steps), (0.0, 1.0))
-  )
+  thresholds = np.quantile(outcomes.settled_NxL, steps).clip(0.0, _HARDLY_EVER)
+  pairs = itertools.product(np.unique(thresholds), range(1, layers + 1))
   return [
-    _row(outcomes, float(t), stop(outcomes.settled_NxL, t), confidence)
-    for t in thresholds
+    _row(outcomes, float(t), most, stop(outcomes.settled_NxL, t, most), confidence)
+    for t, most in [*pairs, (1.0, layers)]
   ]
 
 
@@ -188,7 +208,11 @@ def choose(rows: Iterable[Row], loss: float) -> Row:
 
 
 def _row(
-  outcomes: Outcomes, threshold: float, layers_N: np.ndarray, confidence: float
+  outcomes: Outcomes,
+  threshold: float,
+  most: int,
+  layers_N: np.ndarray,
+  confidence: float,
 ) -> Row:
   there_N = np.take_along_axis(outcomes.quality_NxL, layers_N[:, None], 1)[:, 0]
   lost_N = outcomes.full_N - there_N
@@ -197,6 +221,7 @@ def _row(
   z = statistics.NormalDist().inv_cdf(confidence)
   return Row(
     threshold,
+    most,
     float(layers_N.mean()) + 1,
     float(lost_N.mean()),
     float(lost_N.mean() + z * error),
