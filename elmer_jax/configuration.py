@@ -113,6 +113,8 @@ def _objective() -> ml_collections.ConfigDict:
   objective.glancing_ramp = 1000
   # Hard exit only: share of the rows whose tokens all run through all layers.
   objective.full_depth = 0.0
+  # And the share that loses some positions behind the text, as `calibrate --trim` does.
+  objective.dropped = 0.0
   # Decoding with hard exit: a token leaves at the first layer whose distribution has
   # an entropy, in nats, below this. `--threshold` goes before it.
   objective.exit_threshold = 0.5

@@ -181,6 +181,19 @@ def test_rows_at_full_depth_are_as_many_as_told():
   np.testing.assert_array_equal(none[~stays], drawn[~stays])
 
 
+def test_rows_lose_positions_behind_their_text_only():
+  keys = jax.vmap(jax.random.key)(jnp.arange(2000))
+  targets = np.where(np.arange(12)[None] < np.array([[5], [12]]), 7, PAD_ID)
+  targets = np.repeat(targets, 1000, axis=0)
+  seen = np.asarray(hard_exit.draw_seen(keys, targets, 0.5))
+  rooms = seen.sum(1)
+  np.testing.assert_array_equal(seen, np.arange(12)[None] < rooms[:, None])
+  assert (seen >= (targets != PAD_ID)).all() and (rooms[1000:] == 12).all()
+  # Of the short ones half keep all; the others' rooms, 5 to 12, are equally common.
+  counts = np.bincount(rooms[:1000], minlength=13)[5:]
+  np.testing.assert_allclose(counts / 1000, [*[0.0625] * 7, 0.5625], atol=0.05)
+
+
 def test_at_full_depth_the_loss_is_the_last_layers():
   found = {}
   sizes = tiny.model_config()
@@ -195,7 +208,11 @@ def test_at_full_depth_the_loss_is_the_last_layers():
 
 @pytest.mark.parametrize(
   ("key", "value", "line"),
-  [("full_depth", 1.5, "is a share, 0 to 1"), ("exit_threshold", -1.0, "0 nats or")],
+  [
+    ("full_depth", 1.5, "is a share, 0 to 1"),
+    ("dropped", -0.5, "is a share, 0 to 1"),
+    ("exit_threshold", -1.0, "0 nats or"),
+  ],
 )
 def test_bad_options_are_one_line(key, value, line):
   config = tiny.configure(objective__name="hard_exit", **{f"objective__{key}": value})

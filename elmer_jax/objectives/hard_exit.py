@@ -10,6 +10,10 @@ When decoding, easy tokens leave early and often all others stay to the last lay
 which of L layers drawn uniformly gets one L-th of the loss. `full_depth` is the share
 of rows whose tokens all stay, as they do with a threshold of 0: no further pass is
 needed for it. It is 0 by default, the published form.
+
+A gate may drop positions behind the text (`decoding.gated`), which others have had for
+keys so far. `dropped` is the share of rows that train for it: they lose all positions
+from one on that is drawn between the end of the text and the end of the row.
 """
 
 import functools
@@ -24,6 +28,7 @@ from elmer_jax.model.elmer import Elmer
 from elmer_jax.objectives import glancing, lplm, objective
 from elmer_jax.objectives.glancing import NO_GLANCING, Glancing
 from elmer_jax.objectives.objective import Objective, Sums
+from elmer_jax.special_ids import PAD_ID
 
 
 def draw_exit_layers(
@@ -38,6 +43,20 @@ def draw_exit_layers(
   return jnp.where(stays_B[:, None], count - 1, drawn_BxT)
 
 
+def draw_seen(keys_B: jax.Array, targets_BxT: jax.Array, dropped: float) -> jax.Array:
+  """Returns bool [B, T], the positions that each row keeps: its text's at least."""
+  length = targets_BxT.shape[1]
+  text_B = (targets_BxT != PAD_ID).sum(-1)
+
+  def room(key: jax.Array, least: jax.Array) -> jax.Array:
+    drops, where = jax.random.split(key)
+    drawn = jax.random.randint(where, (), least, length + 1)
+    return jnp.where(jax.random.bernoulli(drops, dropped), drawn, length)
+
+  keys_B = layers.fold_in(keys_B, objective.DROPPED)
+  return jnp.arange(length)[None] < jax.vmap(room)(keys_B, text_B)[:, None]
+
+
 def loss(
   model: Elmer,
   batch: dict,
@@ -45,6 +64,7 @@ def loss(
   dropout: bool,
   *,
   full_depth: float,
+  dropped: float = 0.0,
   smoothing: float = 0.0,
   glances: Glancing = NO_GLANCING,
 ) -> Sums:
@@ -54,8 +74,10 @@ def loss(
     model: the model.
     batch: `source_ids` [B, S], `target_ids` [B, T].
     keys_B: one key a row, for the exit layers, dropout and glancing.
-    dropout: whether to drop; without, nothing is smoothed or told either.
+    dropout: whether to drop; without, nothing is smoothed or told either, and all
+      positions are there.
     full_depth: share of rows whose tokens all run through all layers.
+    dropped: share of rows without some of the positions behind their text.
     smoothing: of the labels.
     glances: how much of the target is told; the first pass runs through all layers.
   """
@@ -67,6 +89,9 @@ def loss(
   told = glancing.glance(
     model, batch, encoded, keys_B, glances if dropout else NO_GLANCING
   )
+  seen_BxT = None
+  if dropout and dropped:
+    seen_BxT = draw_seen(keys_B, batch["target_ids"], dropped)
   sums = lplm.loss_at(
     model,
     encoded,
@@ -74,6 +99,7 @@ def loss(
     exit_layers_BxT,
     told.targets_BxT,
     smoothing if dropout else 0.0,
+    seen_BxT,
   )
   return sums._replace(metrics=sums.metrics | told.metrics)
 
@@ -82,19 +108,19 @@ def make(options: ml_collections.ConfigDict) -> Objective:
   """Returns the objective for `config.objective`.
 
   Raises:
-    UserError: `full_depth` is no share, or `exit_threshold` no entropy.
+    UserError: `full_depth` or `dropped` is no share, or `exit_threshold` no entropy.
   """
   if not options.exit_threshold >= 0:
     raise UserError(
       f"objective.exit_threshold is 0 nats or more; it is {options.exit_threshold}"
     )
-  if not 0 <= options.full_depth <= 1:
-    raise UserError(
-      f"objective.full_depth is a share, 0 to 1; it is {options.full_depth}"
-    )
+  for name in ("full_depth", "dropped"):
+    if not 0 <= options[name] <= 1:
+      raise UserError(f"objective.{name} is a share, 0 to 1; it is {options[name]}")
   form = functools.partial(
     loss,
     full_depth=options.full_depth,
+    dropped=options.dropped,
     smoothing=objective.smoothing_of(options),
     glances=glancing.options_of(options),
   )

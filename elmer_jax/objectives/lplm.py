@@ -99,10 +99,11 @@ def loss_at(
   exit_layers_BxT: jax.Array,
   targets_BxT: jax.Array,
   smoothing: float = 0.0,
+  seen_BxT: jax.Array | None = None,
 ) -> Sums:
   """Sums the cross-entropy at the exit states of given exit layers.
 
-  Targets that are PAD don't count.
+  Targets that are PAD don't count. `seen_BxT` tells the positions there are: None: all.
   """
   exit_BxTxD = decode_with_copies(
     model,
@@ -110,6 +111,7 @@ def loss_at(
     encoded.mask_BxS,
     decoder_ids_BxT,
     exit_layers_BxT,
+    seen_BxT,
     keys_B=encoded.keys_B,
   )
   output = objective.read_off_ramp(model, exit_BxTxD, targets_BxT, smoothing=smoothing)

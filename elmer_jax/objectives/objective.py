@@ -20,7 +20,7 @@ from elmer_jax.special_ids import PAD_ID
 
 # Streams of random numbers. A row's key is a function of (seed, step, global row), and
 # each use folds one of these in, so that no two uses share their draws.
-DROPOUT, EXIT_LAYERS, GOLD_MIXING, GLANCING = 0, 1, 2, 3
+DROPOUT, EXIT_LAYERS, GOLD_MIXING, GLANCING, DROPPED = 0, 1, 2, 3, 4
 
 
 class Sums(NamedTuple):
