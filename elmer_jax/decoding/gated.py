@@ -86,7 +86,7 @@ def judge(
 
   Args:
     logits_BxTx2: settled, behind.
-    caution: [] float32, of the layer.
+    caution: float32, of the layer: [], or [B, 1] where texts stopped at several.
     seen_BxT: bool, false where positions were dropped; None: none were.
   """
 
@@ -179,9 +179,9 @@ def decode(
 
   state = _start(model, rows, length)
   if not trim:
-    return finish(state, state.length_B, length)
+    return finish(state, jnp.full(rows, length), length)
   state = run(trim, state, None)
-  room_B = room(state.length_B, length)
+  room_B = room(_lengths(model, gate, state), length)
   return jax.lax.switch(
     jnp.searchsorted(jnp.array(_sizes(length)), room_B.max()),
     [functools.partial(finish, size=size) for size in _sizes(length)],
@@ -196,7 +196,6 @@ class _State(NamedTuple):
   hidden_BxTxD: jax.Array
   stopped_B: jax.Array  # bool
   layers_B: jax.Array  # int32, that each text ran through
-  length_B: jax.Array  # int32, of each text as the gate last saw it
 
 
 def _start(model: Elmer, rows: int, length: int) -> _State:
@@ -206,7 +205,6 @@ def _start(model: Elmer, rows: int, length: int) -> _State:
     model.decoder.embedding(model.tokens[...], blank_BxT, None),
     jnp.zeros(rows, bool),
     jnp.zeros(rows, jnp.int32),
-    jnp.full(rows, length, jnp.int32),
   )
 
 
@@ -231,8 +229,15 @@ def _judged(
     hidden_BxTxD,
     stopped_B | opens(verdict, threshold),
     jnp.where(stopped_B, state.layers_B, state.ran + 1),
-    jnp.where(stopped_B, state.length_B, verdict.length_B),
   )
+
+
+def _lengths(model: Elmer, gate: Gate, state: _State) -> jax.Array:
+  """Returns the positions that each text takes [B], by the layer that it came to."""
+  states_BxTxD = model.decoder.off_ramp(state.hidden_BxTxD)
+  weights_BxDx2, bias_Bx2, caution_B = (part[state.layers_B - 1] for part in gate)
+  logits_BxTx2 = states_BxTxD @ weights_BxDx2 + bias_Bx2[:, None]
+  return judge(logits_BxTx2, caution_B[:, None]).length_B
 
 
 def _sizes(length: int) -> list[int]:
