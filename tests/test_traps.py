@@ -48,6 +48,10 @@ def soft_exit_loss(case: str, run: str, monkeypatch):
   return jax.jit(loss)
 
 
+# One case shows that a trap is noticed; the other is run by hand.
+ONE_OF_CASES = [CASES[0], pytest.param(CASES[1], marks=pytest.mark.slow)]
+
+
 def furthest(ours, theirs) -> float:
   differences = jax.tree.map(lambda a, b: np.abs(a - b).max(), ours, theirs)
   return float(max(jax.tree.leaves(differences)))
@@ -71,7 +75,7 @@ def test_looking_up_padding_teaches_its_row_nothing(case, run, monkeypatch):
   assert furthest(wrong["tokens"][2:], golden["tokens"][2:]) < TOLERANCE
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ONE_OF_CASES)
 def test_gelu_is_exact(case, monkeypatch):
   source = jnp.asarray(arrays(case, "inputs")["input_ids"], jnp.int32)
   golden = arrays(case, "pretrain")["random/encoder_last_hidden_state"]
@@ -85,7 +89,7 @@ def test_gelu_is_exact(case, monkeypatch):
   assert furthest(encoded(), golden) > 2 * TOLERANCE
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ONE_OF_CASES)
 def test_what_is_read_are_the_exit_states_and_not_the_last_ones(case):
   """The published code stops when all tokens have exited, before the last copy."""
   golden, inputs = arrays(case, "pretrain"), arrays(case, "inputs")
@@ -98,7 +102,7 @@ def test_what_is_read_are_the_exit_states_and_not_the_last_ones(case):
   assert furthest(golden["early/decoder_last_hidden_state"], states) > BY_FAR
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ONE_OF_CASES)
 def test_the_bias_counts_in_the_losses_and_not_in_the_lower_choices(case, monkeypatch):
   golden, labels = arrays(case, "finetune"), arrays(case, "inputs")["labels"]
   weights = params(case, True)
