@@ -4,12 +4,13 @@
 
     python -m elmer_jax.train --config=configs/finetune_spelling.py --workdir=W/deep
     python -m elmer_jax.calibrate --config=configs/finetune_spelling.py \\
-        --workdir=W/deep --loss=0.3
+        --workdir=W/deep --trim=1 --loss=0.7
     echo 'A sentense with a slip.' | python -m elmer_jax.generate \\
         --checkpoint=W/deep --exit=gated
 
 Sentences of docstrings with slips in some words → as they were. Half of the rows run
-through all layers, so that depth is worth something to stop before.
+through all layers, so that depth is worth something to stop before; half lose positions
+behind their text, so that a gate may drop them.
 """
 
 from elmer_jax import configuration
@@ -25,6 +26,7 @@ def get_config():
   config.model.update({"encoder_feed_forward": 256, "decoder_feed_forward": 256})
   config.model.init_stddev = config.model.d_model**-0.5
   config.objective.update({"name": "hard_exit", "full_depth": 0.5})
+  config.objective.dropped = 0.5
   config.optimizer.update({"name": "muon", "learning_rate": 4e-3})
   config.train.update({"steps": 1500, "log_every": 50, "eval_every": 500})
   config.train.eval_batches = 8
