@@ -154,9 +154,15 @@ def test_baselines_are_chosen_by_their_scores():
   }
 
 
-def test_sources_of_parts_have_no_lead():
+def test_of_sources_with_parts_the_last_one_leads():
   pairs = [(f"answer{n}{SEPARATOR}First {n}. Second.", f"What {n}?") for n in "abc"]
-  assert list(baselines.fit(["What?"], pairs)) == ["baseline_constant"]
+  writers = baselines.fit(["What?"], pairs)
+  assert list(writers) == ["baseline_constant", "baseline_lead"]
+  assert [writers["baseline_lead"](source) for source, _ in pairs] == [
+    "First a.",
+    "First b.",
+    "First c.",
+  ]
 
 
 def test_texts_without_signatures_have_no_baselines_of_names():

@@ -4,7 +4,7 @@
 
 baseline_constant   one text for every source: a training target
 baseline_template   the source's name in a fixed sentence, such as "Return the NAME."
-baseline_lead       the first sentence of the source
+baseline_lead       the first sentence of the source, or of its last part
 baseline_name       the source's name, spelled out
 
 The name is the one that the signature in the source's first line defines; where not
@@ -64,8 +64,7 @@ def fit(train_targets: Iterable[str], held_out: Sequence[Pair]) -> dict[str, Wri
   named = all(name_of(source) is not None for source, _ in held_out)
   if named:
     writers["baseline_template"] = best(map(_template, TEMPLATES), sample)
-  if not any(SEPARATOR in source for source, _ in held_out):
-    writers["baseline_lead"] = lead
+  writers["baseline_lead"] = lead
   if named:
     writers["baseline_name"] = _template("{}")
   return writers
@@ -82,7 +81,11 @@ def best(writers: Iterable[Writer], sample: Sequence[Pair]) -> Writer:
 
 
 def lead(source: str) -> str:
-  """Returns the first sentence below the signature, or of a text without one."""
+  """Returns the first sentence below the signature, or of a text without one.
+
+  Of a source with parts, such as an answer and its context, that of the last.
+  """
+  source = source.rpartition(SEPARATOR)[2]
   first, _, rest = source.partition("\n")
   text = rest if _SIGNATURE.match(first) and rest.strip() else source
   paragraph = metrics.one_line(text.strip().split("\n\n")[0])
