@@ -66,8 +66,9 @@ class Work:
     teaches = any(rows.ROWS[name].distilled for name in trained)
     if teaches and rows.GREEDY not in trained:
       trained.insert(0, rows.GREEDY)
+    students = [name for name in trained if rows.ROWS[name].distilled]
     for name in trained:
-      if rows.ROWS[name].distilled:
+      if name in students[:1]:
         yield self._distillation(seed)
       yield _training(*self.places.run(rows.ROWS[name], seed))
       read = [row for row in self._rows if row.trained == name]
