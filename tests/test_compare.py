@@ -21,6 +21,7 @@ from elmer_jax import compare, configuration
 from elmer_jax.comparison import progress, rows
 from elmer_jax.comparison.page import TEXTS
 from elmer_jax.comparison.progress import Stage
+from elmer_jax.comparison.work import Work
 from elmer_jax.data import tasks
 from elmer_jax.data.recipe import Recipe
 from elmer_jax.data.vocabulary import Vocabulary
@@ -90,6 +91,14 @@ def finished(weights, tmp_path_factory) -> Path:
   folder = tmp_path_factory.mktemp("compared")
   compare.main(configure(init_from=weights), str(folder))
   return folder
+
+
+def test_all_rows_together_have_nothing_to_do_twice(tmp_path):
+  stages = Work(configure("", seeds=(0, 1)), tmp_path).stages()
+  names = [stage.name for stage in stages]
+  assert len(set(names)) == len(names)
+  trained = {row.trained for row in rows.ROWS.values()}
+  assert sum(stage.kind == "train" for stage in stages) == 1 + 2 * len(trained)
 
 
 def test_each_row_has_scores_times_and_the_same_updates(finished):
