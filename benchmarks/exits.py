@@ -139,15 +139,18 @@ def _ways(model: api.Model) -> dict[str, Way]:
 
   def gated_by(gate: Gate, threshold: float, trim: int) -> Way:
     settings = {"length": length, "trim": trim}
+    within = models[gated.layers_of(gate)]
 
     def decode(ids_BxS):
-      read = model.prepared.params
-      found = gated.decode(config, read, gate, threshold, ids_BxS, **settings)
+      found = gated.decode(
+        within.config, within.prepared.params, gate, threshold, ids_BxS, **settings
+      )
       return found.ids, found.layers
 
     return decode
 
-  closed = gate._replace(bias_Lx2=gate.bias_Lx2.at[:, 0].add(-1e4))
+  gates = range(2, gated.layers_of(gate) + 1)
+  models = {layers: model.at_depth(layers) for layers in gates}
   every = range(1, config.decoder_layers + 1)
   ways = {_depth(layers): static(layers) for layers in every}
   rounded = model.in_dtype("bfloat16").config
@@ -162,8 +165,8 @@ def _ways(model: api.Model) -> dict[str, Way]:
   for trim in map(int, _TRIMS.value):
     dropped = f", dropped at {trim}"
     ways |= {
-      _depth(layers) + dropped: gated_by(gated.sure_from(closed, layers), 0.5, trim)
-      for layers in every
+      _depth(layers) + dropped: gated_by(gated.cut(gate, layers), 1.0, trim)
+      for layers in gates
     }
     ways |= {name + dropped: gated_by(gate, t, trim) for name, t in thresholds.items()}
   return ways

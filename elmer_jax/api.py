@@ -43,6 +43,11 @@ class Model:
     config, params = depth.cut(self.config, self.params, layers)
     return dataclasses.replace(self, config=config, params=params, gate=None)
 
+  @functools.cached_property
+  def within_gate(self) -> "Model":
+    """The model of the layers that a gated text may run through."""
+    return self.at_depth(gated.layers_of(self.gate.gate))
+
   def in_dtype(self, dtype: str) -> "Model":
     """Returns the model that computes in "float32" or "bfloat16"; same parameters."""
     config = dataclasses.replace(self.config, dtype=dtype)
@@ -347,7 +352,7 @@ def _run(
     )
   gate, _, trim, _ = model.gate
   settings = {"length": length, "trim": trim}
-  params = model.prepared.params
+  sizes, params = model.within_gate.config, model.within_gate.prepared.params
   found = gated.decode(sizes, params, gate, threshold, rows_BxS, **settings)
   layers_BxT = np.broadcast_to(np.asarray(found.layers)[:, None] - 1, found.ids.shape)
   return one_pass.Decoded(found.ids, found.log_probability, found.ids[None], layers_BxT)

@@ -80,9 +80,9 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
       "depth %d: loses %.2f, at most %.2f (%s)",
       *(row.most, row.loss, row.bound, _MEASURE.value),
     )
-  row = gates.choose(gates.gate_rows(outcomes, _CONFIDENCE.value), _LOSS.value)
-  if row.most < model.config.decoder_layers:
-    gate = gated.sure_from(gate, row.most)
+  least = max(2, _TRIM.value + 1)  # a gate has two layers; one sees what was dropped
+  row = gates.choose(gates.gate_rows(outcomes, _CONFIDENCE.value, least), _LOSS.value)
+  gate = gated.cut(gate, row.most)
   stated = {
     "measure": _MEASURE.value,
     "stated_loss": _LOSS.value,

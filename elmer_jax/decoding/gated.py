@@ -105,18 +105,17 @@ def judge(
   return Verdict(sure_BxT.sum(-1) / likely_B, length_B(caution))
 
 
-def sure_from(gate: Gate, layers: int) -> Gate:
-  """Returns the gate that every text passes behind so many layers, if not before.
+def cut(gate: Gate, layers: int) -> Gate:
+  """Returns the gate of the model's lowest `layers` (`model.depth.cut`), two or more.
 
-  At thresholds below 1; so a static depth is a gate too.
+  So no text goes beyond them, and what lies above is not even read.
   """
-  is_sure_L = jnp.arange(len(gate.bias_Lx2)) >= layers - 1
-  weights = jnp.where(is_sure_L[:, None], 0.0, gate.weights_LxDx2[..., 0])
-  bias = jnp.where(is_sure_L, _STEEPEST, gate.bias_Lx2[:, 0])
-  return gate._replace(
-    weights_LxDx2=gate.weights_LxDx2.at[..., 0].set(weights),
-    bias_Lx2=gate.bias_Lx2.at[:, 0].set(bias),
-  )
+  return Gate(*(part[: layers - 1] for part in gate))
+
+
+def layers_of(gate: Gate) -> int:
+  """Returns how many decoder layers the model of a gate has."""
+  return len(gate.bias_Lx2) + 1
 
 
 def opens(verdict: Verdict, threshold: jax.Array) -> jax.Array:

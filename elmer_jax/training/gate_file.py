@@ -24,7 +24,7 @@ _NAME = "gate.npz"
 class Calibrated(NamedTuple):
   """A gate, and what its threshold was chosen for."""
 
-  gate: Gate
+  gate: Gate  # of the layers that a text may run through
   threshold: float
   trim: int  # behind so many layers positions are dropped: see `gated.decode`
   stated: dict[str, Any]  # JSON: measure, loss, confidence, texts, layers, …
@@ -57,8 +57,9 @@ def read(folder: epath.Path, config: ModelConfig) -> Calibrated | None:
       threshold, trim = float(stated.pop("threshold")), int(stated.pop("trim"))
   except (OSError, ValueError, KeyError, EOFError) as error:
     raise UserError(f"{path} can't be read: delete it and calibrate again") from error
-  shape = (config.decoder_layers - 1, config.d_model, 2)
-  if gate.weights_LxDx2.shape != shape:
+  layers = gated.layers_of(gate)
+  is_of_width = gate.weights_LxDx2.shape == (layers - 1, config.d_model, 2)
+  if not is_of_width or not 2 <= layers <= config.decoder_layers:
     raise UserError(f"{path} belongs to another model: delete it and calibrate again")
   return Calibrated(gate, threshold, trim, stated)
 

@@ -29,7 +29,6 @@ from elmer_jax.special_ids import EOS_ID
 _EPOCHS = 30
 _LEARNING_RATE = 1e-2
 _THRESHOLDS = 200
-_HARDLY_EVER = float(np.nextafter(np.float32(1), np.float32(0)))  # a threshold
 _SHORT = 0.01  # of the texts may be cut short where positions are dropped
 
 
@@ -181,15 +180,15 @@ def static_rows(outcomes: Outcomes, confidence: float) -> list[Row]:
   ]
 
 
-def gate_rows(outcomes: Outcomes, confidence: float) -> list[Row]:
-  """Returns rows for thresholds over the whole range and every depth at most."""
+def gate_rows(outcomes: Outcomes, confidence: float, least: int = 2) -> list[Row]:
+  """Returns rows for thresholds over the whole range, of `least` layers to all."""
   layers = outcomes.quality_NxL.shape[1]
   steps = np.linspace(0, 1, _THRESHOLDS)
-  thresholds = np.quantile(outcomes.settled_NxL, steps).clip(0.0, _HARDLY_EVER)
-  pairs = itertools.product(np.unique(thresholds), range(1, layers + 1))
+  quantiles = np.quantile(outcomes.settled_NxL, steps)
+  thresholds = np.unique(np.append(quantiles, (0.0, 1.0)))
   return [
     _row(outcomes, float(t), most, stop(outcomes.settled_NxL, t, most), confidence)
-    for t, most in [*pairs, (1.0, layers)]
+    for t, most in itertools.product(thresholds, range(least, layers + 1))
   ]
 
 
