@@ -10,7 +10,8 @@ programs take turns, so that a slow minute of the machine slows all of them; the
 are medians. Tokenisation is not included. Both run on the GPU where both see one. The
 last line is JSON: milliseconds a batch, how many times as long Hugging Face's greedy
 search takes, and which ids are those they should be: greedy's are Hugging Face's, and
-one pass gives those of the plain program (layers in a scan, the head in chunks).
+one pass gives those of the plain program (layers in a scan, the head in chunks), those
+in bfloat16 too.
 """
 
 import dataclasses

@@ -2,7 +2,8 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
 #
-# bash launch/install.sh [EXTRA ...]      (extras: test, benchmarks, notebook, meteor, cuda, tpu, plan)
+# bash launch/install.sh [EXTRA ...]
+# extras: test, benchmarks, notebook, meteor, cuda, tpu, plan
 #
 # Makes a virtual environment in the repository, installs the package into it with
 # the versions of launch/constraints.txt, and prints the path of its Python. Nothing

@@ -208,6 +208,11 @@ def test_own_pairs_are_measured_on_their_validation_split(tmp_path):
   assert summary["validation"]["examples"] == found["examples"]
   with pytest.raises(UserError, match="pydocs_summary has no split 'test'; it has"):
     command(config, tmp_path / "run", "--split=test")
+  # Less is drawn: the same pairs each time, and the figures are of those.
+  config.evaluate.examples = 2
+  command(config, tmp_path / "run", "--split=validation")
+  drawn = json.loads(results.read_text())
+  assert drawn["examples"] == 2 < found["examples"]
 
 
 def test_a_model_that_writes_token_by_token_is_scored_as_it_writes(task, tmp_path):

@@ -305,10 +305,17 @@ def observe(
   return found
 
 
+def logits(gate: Gate, states_LxBxTxD: jax.Array) -> jax.Array:
+  """Returns what the gate says behind each layer but the last, [L - 1, B, T, 2].
+
+  Args:
+    states_LxBxTxD: of those layers, [L - 1, B, T, D].
+  """
+  logits_LxBxTx2 = jnp.einsum("lbtd,ldk->lbtk", states_LxBxTxD, gate.weights_LxDx2)
+  return logits_LxBxTx2 + gate.bias_Lx2[:, None, None]
+
+
 def verdicts(gate: Gate, observed: Observed) -> Verdict:
   """Returns the verdict behind each layer but the last, [L - 1, B] each."""
-  logits_LxBxTx2 = jnp.einsum(
-    "lbtd,ldk->lbtk", observed.states_LxBxTxD[:-1], gate.weights_LxDx2
-  )
-  logits_LxBxTx2 += gate.bias_Lx2[:, None, None]
+  logits_LxBxTx2 = logits(gate, observed.states_LxBxTxD[:-1])
   return jax.vmap(judge)(logits_LxBxTx2, gate.caution_L, observed.seen_LxBxT[:-1])

@@ -88,18 +88,13 @@ def _highest(gate: Gate, states_LxBxTxD: jax.Array, wanted: Labels) -> jax.Array
   length_B = (~wanted.behind).sum(-1)
   positions_T = jnp.arange(wanted.behind.shape[1])
   needed_BxT = positions_T[None] < length_B[:, None] - gated.MARGIN
-  logits_LxBxT = _logits(gate, states_LxBxTxD)[..., 1]
+  logits_LxBxT = gated.logits(gate, states_LxBxTxD)[..., 1]
   return jnp.where(needed_BxT[None], logits_LxBxT, 0.0).max(-1)
-
-
-def _logits(gate: Gate, states_LxBxTxD: jax.Array) -> jax.Array:
-  logits_LxBxTx2 = jnp.einsum("lbtd,ldk->lbtk", states_LxBxTxD, gate.weights_LxDx2)
-  return logits_LxBxTx2 + gate.bias_Lx2[:, None, None]
 
 
 def _error(gate: Gate, states_LxBxTxD: jax.Array, wanted: Labels) -> jax.Array:
   """Returns the mean cross-entropy of both outputs; the first counts in texts only."""
-  logits_LxBxTx2 = _logits(gate, states_LxBxTxD)
+  logits_LxBxTx2 = gated.logits(gate, states_LxBxTxD)
   bce = optax.sigmoid_binary_cross_entropy
   settled_LxBxT = bce(logits_LxBxTx2[..., 0], wanted.settled.astype(jnp.float32))
   behind_LxBxT = bce(logits_LxBxTx2[..., 1], wanted.behind[None].astype(jnp.float32))
