@@ -30,6 +30,7 @@ import torch
 import transformers
 from absl import app, flags
 
+from elmer_jax import huge_pages
 from elmer_jax.decoding import autoregressive, off_ramps, one_pass
 from elmer_jax.decoding.incremental import Search
 from elmer_jax.interop import bart_names
@@ -202,4 +203,5 @@ def _versions() -> dict[str, str]:
 
 
 if __name__ == "__main__":
+  huge_pages.ask()  # as the commands do, so Hugging Face's search gets them as well
   app.run(main)

@@ -17,6 +17,7 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from elmer_jax import huge_pages
 from elmer_jax.errors import UserError
 
 Main = Callable[[ml_collections.ConfigDict, str], None]
@@ -109,6 +110,7 @@ def run_flags(main: Callable[[], None], default: Default | None = None) -> None:
       sys.stderr.close()
       sys.exit(0)
 
+  huge_pages.ask()
   app.run(guarded, flags_parser=lambda argv: _parse(argv, default))
 
 
