@@ -22,13 +22,13 @@ def get_config():
   config.data.update({"source_length": 64, "target_length": 64, "batch_size": 8})
   config.data.update({"vocabulary_size": 4096, "processes": 2})
   configuration.make_small(config)
-  config.model.update({"decoder_layers": 12, "d_model": 64, "dropout": 0.0})
-  config.model.update({"encoder_feed_forward": 256, "decoder_feed_forward": 256})
+  config.model.update({"decoder_layers": 12, "d_model": 192, "dropout": 0.0})
+  config.model.update({"encoder_feed_forward": 768, "decoder_feed_forward": 768})
   config.model.init_stddev = config.model.d_model**-0.5
   config.objective.update({"name": "hard_exit", "full_depth": 0.5})
   config.objective.dropped = 0.5
   config.optimizer.update({"name": "muon", "learning_rate": 4e-3})
-  config.train.update({"steps": 1500, "log_every": 50, "eval_every": 500})
+  config.train.update({"steps": 2000, "log_every": 50, "eval_every": 500})
   config.train.eval_batches = 8
   config.checkpoint.every = 100
   return config
