@@ -5,7 +5,9 @@
 # [PYTHON=python3.12] bash launch/test.sh [pytest arguments]
 #
 # Installs what the tests need (see launch/install.sh), then checks the installed
-# versions, the formatting and the lint rules, and runs the tests.
+# versions, the formatting and the lint rules, and runs the tests, a file at a time in
+# each of two processes. What takes long (-m slow) wants the machine for itself:
+# add -n 0.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 python="$(bash "$root/launch/install.sh" test)"
@@ -15,4 +17,4 @@ cd "$root"
 "$python" -m pip --disable-pip-version-check check
 "$python" -m ruff format --check .
 "$python" -m ruff check .
-exec "$python" -m pytest -q "$@"
+exec "$python" -m pytest -q -n 2 --dist=loadfile "$@"

@@ -130,6 +130,15 @@ def test_the_second_call_repeats_nothing(finished, weights, capsys):
   assert capsys.readouterr().out == (finished / "compare" / "table.md").read_text()
 
 
+def test_times_that_are_deleted_are_measured_and_told_anew(finished, weights):
+  latency_file = finished / "compare" / "latency.json"
+  latency_file.unlink()
+  compare.main(configure(init_from=weights), str(finished))
+  seconds = json.loads(latency_file.read_text())["seconds"]
+  rows_told = table_of(finished)["rows"]
+  assert {name: row["seconds"] for name, row in rows_told.items()} == seconds
+
+
 @pytest.fixture(scope="module")
 def extended(finished, weights) -> tuple[Path, set[Path]]:
   """The same after a row was added, and the files that were written for it."""

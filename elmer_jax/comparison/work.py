@@ -134,8 +134,11 @@ class Work:
     }
 
   def _told(self) -> dict:
+    latency = self.places.latency
+    times = json.loads(latency.read_text())["seconds"] if latency.exists() else {}
     return {
       "timed": self._timed(),
+      "seconds": times,
       "examples": self._config.finetune.evaluate.examples,
       "resamples": self._config.compare.resamples,
       "updates": {

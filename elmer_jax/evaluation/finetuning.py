@@ -28,6 +28,7 @@ from elmer_jax.data.recipe import Recipe, pairs_recipe
 from elmer_jax.decoding import one_pass
 from elmer_jax.errors import UserError
 from elmer_jax.evaluation import baselines
+from elmer_jax.evaluation.quiet import quiet
 from elmer_jax.training import checkpoint
 
 SAMPLES = 20
@@ -196,7 +197,7 @@ class _Evaluator:
   def __init__(self, task: seqio.Task, model: api.Model, split: str, examples: int):
     self._name = task.name
     lengths = {"inputs": model.source_length, "targets": model.target_length}
-    with _quiet():
+    with quiet():
       self._evaluator = seqio.Evaluator(
         task.name,
         seqio.EncDecFeatureConverter(pack=False),
@@ -218,21 +219,10 @@ class _Evaluator:
       del dataset  # has the references as well; all decoding was done from the sources
       return tasks.predictions(rows)
 
-    with _quiet():
+    with quiet():
       found, _ = self._evaluator.evaluate(compute_metrics=True, predict_fn=predict)
       metrics = found.result()[self._name]
     return {name: float(value) for name, value in metrics.items()}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-  """Keeps seqio's notes on how it works out of the run's log."""
-  verbosity = logging.get_verbosity()
-  logging.set_verbosity(logging.ERROR)
-  try:
-    yield
-  finally:
-    logging.set_verbosity(verbosity)
 
 
 def _baselines(recipe: Recipe, split: str) -> Mapping[str, baselines.Writer]:
