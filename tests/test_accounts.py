@@ -24,26 +24,29 @@ def compile_something() -> None:
 
 
 def test_compiling_is_compiling_wherever_it_happens():
+  born = time.monotonic()
   books = accounts.Accounts()
   time.sleep(0.1)
   books.end_start()
-  compiled = seconds_compiling()
-  start = time.monotonic()
+  starting = time.monotonic() - born
+  compiled, begun = seconds_compiling(), time.monotonic()
   with books.spend("evaluation"):
     compile_something()
     time.sleep(0.2)
-  inside = time.monotonic() - start
+  inside = time.monotonic() - begun
   compiling = seconds_compiling() - compiled
   time.sleep(0.1)  # training
-  spent = books.spent()
+  # Between two readings of the clock a busy machine may let any time pass, so what
+  # was booked is held between what was measured within it and around it.
+  before, figures, after = books.seconds, books.figures(), books.seconds
+  spent = {kind: figures[f"seconds_{kind}"] for kind in accounts.KINDS}
   assert 0 < compiling < inside
   assert spent["compile"] == pytest.approx(compiling)
-  assert spent["evaluation"] == pytest.approx(inside - compiling, abs=0.01)
-  assert 0.1 <= spent["start"] < 0.2 and spent["input"] == 0
-  rest = books.seconds - sum(spent.values())
-  figures = books.figures()
-  assert rest >= 0.1
-  assert figures["goodput"] == pytest.approx(rest / books.seconds, rel=0.05)
+  assert 0.2 <= spent["evaluation"] <= inside - compiling
+  assert 0.1 <= spent["start"] <= starting and spent["input"] == 0
+  booked = sum(spent.values())
+  assert before - booked >= 0.1
+  assert 1 - booked / before <= figures["goodput"] <= 1 - booked / after
 
 
 def test_earlier_starts_count():
