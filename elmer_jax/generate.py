@@ -76,6 +76,7 @@ def main() -> None:
       batch_size=_BATCH.value,
       remove_repeats=False if _KEEP.value else None,
       search=_search(model),
+      details=_FORMAT.value == "jsonl",
     )
     progress = Progress(source)
     with _writer(_OUTPUT.value) as output:

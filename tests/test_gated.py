@@ -38,7 +38,7 @@ def gate() -> Gate:
 
 def decode(params, gate, threshold, sources=SOURCES, trim=0):
   return gated.decode(
-    CONFIG, params, gate, threshold, sources, length=LENGTH, trim=trim
+    CONFIG, params, gate, threshold, sources, length=LENGTH, trim=trim, details=True
   )
 
 
@@ -50,7 +50,9 @@ def at_depth(params, layers: int, sources=SOURCES) -> np.ndarray:
 
 def test_a_gate_that_never_opens_is_full_depth(params, gate):
   found = decode(params, gate, 1.0)
-  full = one_pass.decode(CONFIG, params, SOURCES, length=LENGTH, exit="none")
+  full = one_pass.decode(
+    CONFIG, params, SOURCES, length=LENGTH, exit="none", details=True
+  )
   np.testing.assert_array_equal(found.ids, full.ids)
   np.testing.assert_allclose(found.log_probability, full.log_probability, atol=1e-4)
   assert found.layers.tolist() == [4] * 6 and found.ran == 4

@@ -67,6 +67,16 @@ def test_removing_repeats_leaves_the_other_tokens(model):
   assert sum(result.removed_repeats for result in some) > 0
 
 
+def test_texts_are_the_same_without_details(model):
+  with_details = elmer_jax.generate(model, ["", *TEXTS])
+  without = elmer_jax.generate(model, ["", *TEXTS], details=False)
+  assert texts(without) == texts(with_details)
+  for some, every in zip(without, with_details, strict=True):
+    np.testing.assert_array_equal(some.token_ids, every.token_ids)
+    assert some.removed_repeats == every.removed_repeats
+    assert some.confidence is some.exit_layers is some.by_layer is None
+
+
 def test_the_word_mask_is_the_mask_for_a_pretrained_model_only(model):
   models = [dataclasses.replace(model, objective=o) for o in ("lplm", "last_layer")]
   filled, plain = (elmer_jax.generate(m, ["a <mask>", "b"]) for m in models)

@@ -43,7 +43,7 @@ def source_ids() -> np.ndarray:
 
 
 def decode(model, source_ids, exit="hard", threshold=0.0) -> one_pass.Decoded:
-  call = {"length": LENGTH, "exit": exit, "threshold": threshold, "all_layers": True}
+  call = {"length": LENGTH, "exit": exit, "threshold": threshold, "details": True}
   return one_pass.decode(model.config, model.params, source_ids, **call)
 
 

@@ -9,20 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from flax import nnx
 
-from elmer_jax.decoding import one_pass, screen
-from elmer_jax.model import elmer
+from elmer_jax.decoding import one_pass, screen, sources
+from elmer_jax.model import elmer, layers
 from elmer_jax.model.elmer import PADDING_LOGIT, Head
+from elmer_jax.model.few_rows import FewRows
 from elmer_jax.objectives import objective, soft_exit
 
 LENGTH = 12
 
 
-def plain(config, params, source_ids, exit: str):
+def plain(config, params, source_ids, exit: str, length: int):
   """Returns every layer's ids by the scanned stack and the head that training uses."""
   model = elmer.bind(config, params)
   encoded, mask = model.encode(source_ids)
-  unknown = jnp.zeros((len(source_ids), LENGTH), jnp.int32)
+  unknown = jnp.zeros((len(source_ids), length), jnp.int32)
 
   def read(index, hidden, carry):
     if exit == "none":
@@ -34,8 +36,12 @@ def plain(config, params, source_ids, exit: str):
   return model.decode(blank, encoded, mask, after_layer=read)[2]
 
 
-@pytest.mark.parametrize(("exit", "norm"), [("none", "pre"), ("soft", "post")])
-def test_the_ids_are_those_of_the_plain_program(exit, norm, monkeypatch):
+# For so few positions as 4 the source's keys and values are not computed.
+@pytest.mark.parametrize(
+  ("exit", "norm", "length"),
+  [("none", "pre", LENGTH), ("soft", "post", LENGTH), ("soft", "post", 4)],
+)
+def test_the_ids_are_those_of_the_plain_program(exit, norm, length, monkeypatch):
   monkeypatch.setattr(screen, "pays", lambda: True)
   config = tiny.model_config(
     objective__name="soft_exit" if exit == "soft" else "last_layer",
@@ -48,18 +54,68 @@ def test_the_ids_are_those_of_the_plain_program(exit, norm, monkeypatch):
     noise = jax.random.normal(jax.random.key(2), kernel.shape) * 0.3
     params["soft_exit"]["kernel"] = kernel + noise
   source_ids = tiny.batch(rows=24)["source_ids"]
-  found = one_pass.decode(
-    config,
-    **one_pass.prepare(config, params)._asdict(),
-    source_ids_BxS=source_ids,
-    length=LENGTH,
-    exit=exit,
-    all_layers=True,
-  )
+
+  def decode(details: bool) -> one_pass.Decoded:
+    return one_pass.decode(
+      config,
+      **one_pass.prepare(config, params)._asdict(),
+      source_ids_BxS=source_ids,
+      length=length,
+      exit=exit,
+      details=details,
+    )
+
+  found = decode(details=True)
   assert len(np.unique(found.by_layer)) > 20
-  expected = jax.jit(plain, static_argnums=(0, 3))(config, params, source_ids, exit)
+  program = jax.jit(plain, static_argnums=(0, 3, 4))
+  expected = program(config, params, source_ids, exit, length)
   np.testing.assert_array_equal(found.by_layer, expected)
   np.testing.assert_array_equal(found.ids, expected[-1])
+  np.testing.assert_array_equal(decode(details=False).ids, expected[-1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_states_need_no_keys(dtype):
+  """What few queries find in many states is what keys and values would tell."""
+  config = tiny.model_config(model__dtype=dtype, model__init_stddev=0.3)
+  attention = layers.Attention(config, 4, nnx.Rngs(0))
+  rng = np.random.default_rng(0)
+  for name in ("query", "key", "value", "out"):
+    bias = getattr(attention, name).bias
+    bias[...] = jnp.float32(rng.normal(size=bias.shape))
+  inputs = [jnp.float32(rng.normal(size=(2, size, 32))) for size in (3, 50)]
+  mask = np.arange(50) < np.array([50, 31])[:, None]
+  usual = attention(*inputs, mask, training=False)
+  assert not attention._saves_keys(*inputs)
+  attention.part_by_head()
+  assert attention._saves_keys(*inputs)
+  assert not attention._saves_keys(inputs[1], inputs[1])
+  found = attention(*inputs, mask, training=False)
+  assert found.dtype == usual.dtype
+  tolerance = {"float32": 2e-5, "bfloat16": 0.1}[dtype]
+  np.testing.assert_allclose(np.float32(found), np.float32(usual), atol=tolerance)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 300])
+@pytest.mark.parametrize("bias", [True, False])
+def test_few_rows_are_projected_as_many(rows, bias):
+  linear = nnx.Linear(24, 40, use_bias=bias, rngs=nnx.Rngs(0))
+  if bias:
+    linear.bias[...] = jnp.arange(40.0)
+  x = jax.random.normal(jax.random.key(0), (2, rows, 24))
+  np.testing.assert_allclose(FewRows(linear)(x), linear(x), atol=2e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("widest", [1, 3 * 16 * 64, 2**21])
+def test_sources_read_in_groups_are_read_the_same(widest, monkeypatch):
+  config = tiny.model_config()
+  model = elmer.bind(config, elmer.initialise(config, 0))
+  source_ids = tiny.batch(rows=6)["source_ids"]
+  states, mask = model.encode(source_ids)
+  monkeypatch.setattr(sources, "_WIDEST", widest)
+  found, found_mask = sources.read(model, source_ids)
+  np.testing.assert_allclose(found, states, atol=1e-6)
+  np.testing.assert_array_equal(found_mask, mask)
 
 
 def test_bfloat16_says_what_float32_takes_for_as_likely():
@@ -68,7 +124,7 @@ def test_bfloat16_says_what_float32_takes_for_as_likely():
   source_ids = tiny.batch(rows=24)["source_ids"]
   rounded = dataclasses.replace(config, dtype="bfloat16")
   prepared = one_pass.prepare(rounded, params)
-  kernel = prepared.params["decoder"]["layers"][0]["feed_forward"]["widen"]["kernel"]
+  kernel = prepared.params["encoder"]["layers"][0]["feed_forward"]["widen"]["kernel"]
   assert kernel.dtype == prepared.params["tokens"].dtype == jnp.bfloat16
   found = one_pass.decode(
     rounded,
@@ -76,6 +132,7 @@ def test_bfloat16_says_what_float32_takes_for_as_likely():
     source_ids_BxS=source_ids,
     length=LENGTH,
     exit="none",
+    details=True,
   )
   said = jax.jit(rated, static_argnums=0)(config, params, source_ids, found.ids)
   assert len(np.unique(found.ids)) > 5

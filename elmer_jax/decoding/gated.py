@@ -18,7 +18,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from elmer_jax.decoding import head
+from elmer_jax.decoding import head, sources
+from elmer_jax.decoding.screen import Screen
 from elmer_jax.errors import UserError
 from elmer_jax.model import elmer
 from elmer_jax.model.config import ModelConfig
@@ -55,7 +56,8 @@ class Gated(NamedTuple):
   """What one pass says, and how far it went."""
 
   ids: jax.Array  # [B, T] int32
-  log_probability: jax.Array  # [B, T] float32, of those, in nats
+  # [B, T] float32, of those, in nats, where details were asked for
+  log_probability: jax.Array | None
   layers: jax.Array  # [B] int32, how many layers each text ran through
   ran: jax.Array  # [] int32, how many layers ran: the most of any text
 
@@ -123,7 +125,7 @@ def opens(verdict: Verdict, threshold: jax.Array) -> jax.Array:
   return verdict.settled_B > threshold
 
 
-@functools.partial(jax.jit, static_argnames=("config", "length", "trim"))
+@functools.partial(jax.jit, static_argnames=("config", "length", "trim", "details"))
 def decode(
   config: ModelConfig,
   params: dict,
@@ -133,6 +135,8 @@ def decode(
   *,
   length: int,
   trim: int = 0,
+  details: bool = False,
+  guess_by: Screen | None = None,
 ) -> Gated:
   """Predicts `length` positions for each source, in as few layers as the gate allows.
 
@@ -146,11 +150,12 @@ def decode(
     trim: behind so many layers, or where all texts stop before, the positions that the
       gate takes to lie behind the text are dropped, down to a multiple of T / 4; there
       the ids are PAD. 0: none are.
+    details, guess_by: as in `one_pass.decode`.
   """
   if elmer.is_stacked(params):
     params = elmer.for_decoding(config, params)
   model = elmer.bind(config, params)
-  encoded_BxSxD, mask_BxS = model.encode(source_ids_BxS)
+  encoded_BxSxD, mask_BxS = sources.read(model, source_ids_BxS)
   rows = len(source_ids_BxS)
 
   def run(until: int, state: _State, seen_BxT: jax.Array | None) -> _State:
@@ -168,13 +173,17 @@ def decode(
     seen_BxT = jnp.arange(size)[None] < room_B[:, None] if trim else None
     state = state._replace(hidden_BxTxD=state.hidden_BxTxD[:, :size])
     state = run(config.decoder_layers, state, seen_BxT)
-    said = head.read(model, state.hidden_BxTxD)
-    ids_BxT, best_BxT = said.ids, said.log_probability
+    rest = ((0, 0), (0, length - size))
+    best_BxT = None
+    if details:
+      said = head.read(model, state.hidden_BxTxD)
+      ids_BxT, best_BxT = said.ids, jnp.pad(said.log_probability, rest)
+    else:
+      ids_BxT = head.predict(model, state.hidden_BxTxD, guess_by=guess_by)
     if trim:
       ids_BxT = jnp.where(seen_BxT, ids_BxT, PAD_ID)
-    rest = ((0, 0), (0, length - size))
     ids_BxT = jnp.pad(ids_BxT, rest, constant_values=PAD_ID)
-    return Gated(ids_BxT, jnp.pad(best_BxT, rest), state.layers_B, state.ran)
+    return Gated(ids_BxT, best_BxT, state.layers_B, state.ran)
 
   state = _start(model, rows, length)
   if not trim:

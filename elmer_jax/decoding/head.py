@@ -29,8 +29,8 @@ class Said(NamedTuple):
   """What the head says at each position, [B, T] each."""
 
   ids: jax.Array  # int32, the most likely token (the lowest among equals)
-  log_probability: jax.Array  # float32, of it, in nats
-  entropy: jax.Array  # float32, in nats
+  log_probability: jax.Array | None  # float32, of it, in nats
+  entropy: jax.Array | None  # float32, in nats
 
 
 def read(model: Elmer, hidden_BxTxD: jax.Array, choose_with_bias: bool = True) -> Said:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from elmer_jax.decoding import sources
 from elmer_jax.errors import UserError
 from elmer_jax.model.decoder import DecoderLayer
 from elmer_jax.model.elmer import Elmer
@@ -63,10 +64,10 @@ class Writer:
 
   @classmethod
   def start(cls, model: Elmer, source_ids_BxS: jax.Array) -> "Writer":
-    encoded_BxSxD, mask_BxS = model.encode(source_ids_BxS)
+    encoded_BxSxD, mask_BxS = sources.read(model, source_ids_BxS)
     layers = unstack(model.decoder.layers, model.config.decoder_layers)
-    sources = [layer.cross_attention.remember(encoded_BxSxD) for layer in layers]
-    return cls(model, layers, sources, mask_BxS)
+    remembered = [layer.cross_attention.remember(encoded_BxSxD) for layer in layers]
+    return cls(model, layers, remembered, mask_BxS)
 
   def empty_cache(self, rows: int, length: int) -> list[Cached]:
     """Returns room for `length` positions of `rows` texts, in every layer."""

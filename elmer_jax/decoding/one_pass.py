@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from elmer_jax.decoding import head, screen
+from elmer_jax.decoding import head, screen, sources
 from elmer_jax.decoding.screen import Screen
 from elmer_jax.errors import UserError
 from elmer_jax.model import elmer
@@ -43,7 +43,8 @@ class Decoded(NamedTuple):
   """What one pass says."""
 
   ids: jax.Array  # [B, T] int32, the predictions of the last layer
-  log_probability: jax.Array  # [B, T] float32, of those, in nats
+  # Where details were asked for:
+  log_probability: jax.Array | None  # [B, T] float32, of those, in nats
   by_layer: jax.Array | None  # [L, B, T] int32, every layer's predictions
   exit_layers: jax.Array | None = None  # [B, T] int32, 0-based; hard exit only
 
@@ -64,7 +65,7 @@ def prepare(config: ModelConfig, params: dict) -> Prepared:
   )
 
 
-@functools.partial(jax.jit, static_argnames=("config", "length", "exit", "all_layers"))
+@functools.partial(jax.jit, static_argnames=("config", "length", "exit", "details"))
 def decode(
   config: ModelConfig,
   params: dict,
@@ -74,7 +75,7 @@ def decode(
   exit: str,
   threshold: float = 0.0,
   oracle_lengths_B: jax.Array | None = None,
-  all_layers: bool = False,
+  details: bool = False,
   guess_by: Screen | None = None,
 ) -> Decoded:
   """Predicts `length` positions for each source in one pass.
@@ -88,15 +89,16 @@ def decode(
     threshold: of hard exit, in nats. With 0 no token leaves, as with "none".
     oracle_lengths_B: int32, so many positions of a text are seen and written, as if
       `length` were that; those behind are PAD. None: all.
-    all_layers: whether to tell each layer's predictions too; the head then runs L
-      times, as it does for soft and hard exit anyway. A token that has left says the
-      same in all layers above.
-    guess_by: of the token table, for guesses below the last layer; see `prepare`.
+    details: whether to tell more than the ids: how likely they are, which the whole
+      head has to say, and each layer's predictions, for which it runs L times (as it
+      does for hard exit anyway). A token that has left says the same in all layers
+      above.
+    guess_by: of the token table, where only ids are asked of the head; see `prepare`.
   """
   if elmer.is_stacked(params):
     params = elmer.for_decoding(config, params)
   model = elmer.bind(config, params)
-  encoded_BxSxD, mask_BxS = model.encode(source_ids_BxS)
+  encoded_BxSxD, mask_BxS = sources.read(model, source_ids_BxS)
   shape = (source_ids_BxS.shape[0], length)
   seen_BxT = None
   if oracle_lengths_B is not None:
@@ -104,18 +106,18 @@ def decode(
   if exit == "hard":
     decoded = _decode_hard(model, encoded_BxSxD, mask_BxS, shape, seen_BxT, threshold)
     return _only_seen(decoded, seen_BxT)
-  each_layer = exit == "soft" or all_layers
 
   def read(index, hidden_BxTxD, said):
-    if index == config.decoder_layers - 1:
+    is_last = index == config.decoder_layers - 1
+    if is_last and details:
       said = head.read(model, hidden_BxTxD)
-      return hidden_BxTxD, said, said.ids if each_layer else None
-    if not each_layer:
-      return hidden_BxTxD, said, None
-    ids_BxT = head.predict(model, hidden_BxTxD, exit != "soft", guess_by)
-    if exit == "soft":
-      hidden_BxTxD = soft_exit.project(model, hidden_BxTxD, ids_BxT)
-    return hidden_BxTxD, said, ids_BxT
+    elif is_last or details or exit == "soft":
+      with_bias = is_last or exit != "soft"
+      ids_BxT = head.predict(model, hidden_BxTxD, with_bias, guess_by)
+      said = head.Said(ids_BxT, None, None)
+    if exit == "soft" and not is_last:
+      hidden_BxTxD = soft_exit.project(model, hidden_BxTxD, said.ids)
+    return hidden_BxTxD, said, said.ids if details else None
 
   _, said, by_layer_LxBxT = model.decode(
     model.blank_target(*shape), encoded_BxSxD, mask_BxS, seen_BxT, after_layer=read
@@ -139,7 +141,10 @@ def _decode_hard(
   seen_BxT: jax.Array | None,
   threshold: jax.Array,
 ) -> Decoded:
-  """Runs all layers; whoever has left stands still in those above."""
+  """Runs all layers; whoever has left stands still in those above.
+
+  The head says all at each of them, so details cost nothing.
+  """
 
   def leave(index, raw_BxTxD, carry):
     left_BxT, state_BxTxD, exit_layers_BxT, _ = carry

@@ -63,7 +63,7 @@ def _batch(texts: Sequence[str], call: int, size: int) -> list[str]:
 
 
 def _from_texts(writer: Writer, batch: list[str]) -> Callable[[], object]:
-  return lambda: api.generate(writer.model, batch, **writer.settings)
+  return lambda: api.generate(writer.model, batch, details=False, **writer.settings)
 
 
 def _from_ids(writer: Writer, batch: list[str]) -> Callable[[], object]:

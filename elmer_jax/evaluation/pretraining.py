@@ -109,7 +109,7 @@ def _samples(model: api.Model, batches: list[Rows]) -> list[dict]:
     sources,
     length=targets.shape[1],
     exit="none",
-    all_layers=True,
+    details=True,
   )
   by_layer_LxBxT = np.asarray(decoded.by_layer)
   vocabulary = model.vocabulary

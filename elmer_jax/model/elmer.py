@@ -13,6 +13,7 @@ from elmer_jax.model import layers
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.model.decoder import AfterLayer, Decoder, pass_on
 from elmer_jax.model.encoder import Encoder
+from elmer_jax.model.few_rows import FewRows
 from elmer_jax.model.stack import unstack
 from elmer_jax.special_ids import BOS_ID, PAD_ID
 
@@ -166,13 +167,32 @@ def _rearrange(config: ModelConfig, model: Elmer) -> Elmer:
   encoder.layers = unstack(encoder.layers, config.encoder_layers)
   decoder.layers = unstack(decoder.layers, config.decoder_layers)
   for layer in encoder.layers:
-    layer.attention.join(layer.attention.ALL)
+    layer.attention.join()
   for layer in decoder.layers:
-    layer.attention.join(layer.attention.ALL)
-    layer.cross_attention.join(layer.cross_attention.OF_MEMORY)
+    layer.attention.join()
   if config.dtype == "bfloat16":
     _keep_rounded(model)
+  for layer in decoder.layers:
+    layer.cross_attention.part_by_head()
+  if jax.default_backend() == "cpu":
+    _expect_few_rows(model)
   return model
+
+
+def _expect_few_rows(model: Elmer) -> None:
+  """Turns the weights of what runs over target positions, not over the source's."""
+  for layer in model.decoder.layers:
+    for module, name in (
+      (layer.attention, "joint"),
+      (layer.attention, "out"),
+      (layer.cross_attention, "query"),
+      (layer.cross_attention, "out"),
+      (layer.feed_forward, "widen"),
+      (layer.feed_forward, "narrow"),
+    ):
+      setattr(module, name, FewRows(getattr(module, name)))
+  if model.config.soft_exit:
+    model.soft_exit = FewRows(model.soft_exit)
 
 
 def _keep_rounded(model: Elmer) -> None:

@@ -90,10 +90,6 @@ def _draw(key: jax.Array, length: int, width: int) -> jax.Array:
 class Attention(nnx.Module):
   """Multi-head attention with a bias on each of its four projections, as BART."""
 
-  # What `join` joins: for self-attention, and where the queries come from elsewhere.
-  ALL = ("query", "key", "value")
-  OF_MEMORY = ("key", "value")
-
   def __init__(self, config: ModelConfig, heads: int, rngs: nnx.Rngs):
     square = (config.d_model, config.d_model)
     self.heads = heads
@@ -115,16 +111,19 @@ class Attention(nnx.Module):
     `causal`: query t sees the memory up to position t only. `training`: a gradient is
     wanted, which decides what is fast.
     """
+    if not training and self._saves_keys(queries_BxTxD, memory_BxSxD):
+      return self._read_states(queries_BxTxD, memory_BxSxD, memory_mask_BxS)
     attend = attention.with_gradient if training else attention.without_gradient
     projected = self._project(queries_BxTxD, memory_BxSxD)
     mixed_BxTxHxK = attend(*map(self._split, projected), memory_mask_BxS, causal)
     return self.out(mixed_BxTxHxK.reshape(queries_BxTxD.shape))
 
-  def join(self, names: tuple[str, ...]) -> None:
-    """Makes projections of the memory, or of all, one projection.
+  def join(self) -> None:
+    """Makes the projections of self-attention one.
 
-    A few wide products are faster than many narrow ones, the fewer the rows the more.
+    A wide product is faster than three narrow ones, the fewer the rows the more.
     """
+    names = ("query", "key", "value")
     parts = [getattr(self, name) for name in names]
     # Its weights are put in below; `query` lends its dtype alone.
     self.joint = nnx.Linear(1, 1, dtype=parts[0].dtype, rngs=nnx.Rngs(0))
@@ -136,15 +135,65 @@ class Attention(nnx.Module):
 
   def _project(self, queries_BxTxD, memory_BxSxD) -> list[jax.Array]:
     """Returns queries [B, T, D], keys and values [B, S, D]."""
-    if not hasattr(self, "joint"):
-      return [
-        self.query(queries_BxTxD),
-        self.key(memory_BxSxD),
-        self.value(memory_BxSxD),
-      ]
-    if hasattr(self, "query"):
-      return [self.query(queries_BxTxD), *jnp.split(self.joint(memory_BxSxD), 2, -1)]
-    return jnp.split(self.joint(memory_BxSxD), 3, -1)
+    if hasattr(self, "joint"):
+      return jnp.split(self.joint(memory_BxSxD), 3, -1)
+    return [self.query(queries_BxTxD), self.key(memory_BxSxD), self.value(memory_BxSxD)]
+
+  def part_by_head(self) -> None:
+    """Lays the kernels of keys and values as `_read_states` reads them, once for all.
+
+    So with every query's states to come, they take their memory twice.
+    """
+    for name in ("key", "value"):
+      kernel_DxHxK = self._split(getattr(self, name).kernel[...][None])[0]
+      setattr(self, f"{name}_HxKxD", nnx.Param(kernel_DxHxK.transpose(1, 2, 0)))
+
+  def _saves_keys(self, queries_BxTxD: jax.Array, memory_BxSxD: jax.Array) -> bool:
+    """Tells whether `_read_states` has fewer products: for few queries, many keys.
+
+    Half of them, of one text: projecting the keys is S · D², what queries say of them
+    T · S · D; taking the queries to the states is T · D², what they say H · T · S · D.
+    """
+    if not hasattr(self, "key_HxKxD"):
+      return False
+    queries, memory, width = queries_BxTxD.shape[1], *memory_BxSxD.shape[1:]
+    by_keys = memory * width + queries * memory
+    by_states = queries * width + self.heads * queries * memory
+    return by_states < by_keys
+
+  def _read_states(self, queries_BxTxD, memory_BxSxD, mask_BxS) -> jax.Array:
+    """Attends to the memory's states themselves: no key and no value is computed.
+
+    With q·(W x + b) = (Wᵀq)·x + q·b, of which the softmax doesn't see q·b, and, as
+    weights sum to one, Σ w (V x + c) = V (Σ w x) + c.
+    """
+    queries_BxTxHxK = self._split(self.query(queries_BxTxD))
+    queries_BxTxHxK *= queries_BxTxHxK.shape[-1] ** -0.5
+    queries_BxHxTxD = self._product(
+      "bthk,hkd->bhtd", queries_BxTxHxK, self.key_HxKxD, self.key
+    )
+    batch, heads, queries, width = queries_BxHxTxD.shape
+    mixed_BxNxD = attention.recall_states(
+      queries_BxHxTxD.reshape(batch, heads * queries, width), memory_BxSxD, mask_BxS
+    )
+    mixed_BxTxHxK = self._product(
+      "bhtd,hkd->bthk",
+      mixed_BxNxD.reshape(queries_BxHxTxD.shape),
+      self.value_HxKxD,
+      self.value,
+    )
+    mixed_BxTxD = mixed_BxTxHxK.reshape(queries_BxTxD.shape)
+    bias_D = self.value.bias[...].astype(mixed_BxTxD.dtype)
+    return self.out(mixed_BxTxD + bias_D[None, None])
+
+  def _product(self, axes: str, x, kernel: nnx.Param, like: nnx.Linear) -> jax.Array:
+    """Multiplies as the projection `like` does."""
+    return jnp.einsum(
+      axes,
+      x.astype(like.dtype),
+      kernel[...].astype(like.dtype),
+      preferred_element_type=like.preferred_element_type or like.dtype,
+    )
 
   def remember(self, memory_BxSxD: jax.Array) -> Cached:
     """Returns the memory's keys and values, to be attended to many times."""
