@@ -24,6 +24,7 @@ def generate(
   *,
   exit: str | None = None,
   threshold: float | None = None,
+  shortlist: int = 0,
   target_length: int | None = None,
   batch_size: int = 32,
   remove_repeats: bool | None = None,
@@ -42,6 +43,9 @@ def generate(
     threshold: of hard exit: a token leaves at the first layer whose distribution has an
       entropy below it, in nats. Of gated exit: a text stops at the first layer where
       this share of it is settled, by the gate. By default the checkpoint's.
+    shortlist: of soft exit: below the last layer guesses come from so many tokens,
+      those which the first layer finds likeliest anywhere in the text; 0: from all.
+      Faster with a large vocabulary, and approximate.
     target_length: positions to decode; EOS ends a text earlier.
     batch_size: texts at a time; the last ones are filled up to a power of two, so that
       few programs are compiled.
@@ -55,8 +59,8 @@ def generate(
       once, and in one pass it need not tell probabilities.
 
   Raises:
-    UserError: for an exit the checkpoint can't do, a threshold out of range or without
-      hard exit, or a length beyond the model's positions.
+    UserError: for an exit the checkpoint can't do, a threshold or a shortlist out of
+      range or without its exit, or a length beyond the model's positions.
   """
   return list(
     stream(
@@ -64,6 +68,7 @@ def generate(
       texts,
       exit=exit,
       threshold=threshold,
+      shortlist=shortlist,
       target_length=target_length,
       batch_size=batch_size,
       remove_repeats=remove_repeats,
@@ -80,6 +85,7 @@ def stream(
   *,
   exit: str | None = None,
   threshold: float | None = None,
+  shortlist: int = 0,
   target_length: int | None = None,
   batch_size: int = 32,
   remove_repeats: bool | None = None,
@@ -97,6 +103,8 @@ def stream(
       threshold = model.exit_threshold
     else:
       one_pass.check_threshold(threshold, exit, model.config.vocabulary_size)
+  if shortlist:
+    one_pass.check_shortlist(shortlist, exit, model.config.vocabulary_size)
   length = target_length or model.target_length
   model.check_length(length)
   is_autoregressive = model.objective == "autoregressive"
@@ -110,7 +118,7 @@ def stream(
   lengths = None if oracle_lengths is None else iter(oracle_lengths)
   if remove_repeats is None:
     remove_repeats = not is_autoregressive
-  how = OnePass(exit, threshold, length, details)
+  how = OnePass(exit, threshold, shortlist, length, details)
   sources = model.source_rows()
   texts = iter(texts)
   while batch := list(itertools.islice(texts, batch_size)):

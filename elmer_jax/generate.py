@@ -43,6 +43,14 @@ _THRESHOLD = flags.DEFINE_float(
   "below it, in nats. Of gated exit: a text stops once the gate takes this share of it "
   "to be settled. Default: the checkpoint's.",
 )
+_SHORTLIST = flags.DEFINE_integer(
+  "shortlist",
+  0,
+  "Of soft exit: guesses below the last layer come from so many tokens, chosen for "
+  "each text behind the first. Faster with a large vocabulary, and approximate. "
+  "Default: 0, from all.",
+  0,
+)
 _DTYPE = flags.DEFINE_enum(
   "dtype", None, ["float32", "bfloat16"], "Of the computation; default: as trained."
 )
@@ -72,6 +80,7 @@ def main() -> None:
       _lines(source),
       exit=_EXIT.value,
       threshold=_THRESHOLD.value,
+      shortlist=_SHORTLIST.value,
       target_length=_LENGTH.value,
       batch_size=_BATCH.value,
       remove_repeats=False if _KEEP.value else None,

@@ -20,6 +20,7 @@ class OnePass:
 
   exit: str  # one of `one_pass.EXITS`, or "gated"
   threshold: float  # of hard and gated exit
+  shortlist: int  # tokens that soft exit guesses from; 0: all
   length: int  # target positions
   details: bool  # whether more is wanted than ids
 
@@ -85,6 +86,7 @@ def _decode(
       **model.prepared._asdict(),
       source_ids_BxS=rows_BxS,
       exit=how.exit,
+      shortlist=how.shortlist,
       oracle_lengths_B=oracle_lengths_B,
       **common,
     )

@@ -118,7 +118,8 @@ def test_sources_read_in_groups_are_read_the_same(widest, monkeypatch):
   np.testing.assert_array_equal(found_mask, mask)
 
 
-def test_bfloat16_says_what_float32_takes_for_as_likely():
+@pytest.mark.parametrize("length", [LENGTH, 4])
+def test_bfloat16_says_what_float32_takes_for_as_likely(length):
   config = tiny.model_config(objective__name="hard_exit", model__init_stddev=0.3)
   params = elmer.initialise(config, 1)
   source_ids = tiny.batch(rows=24)["source_ids"]
@@ -130,7 +131,7 @@ def test_bfloat16_says_what_float32_takes_for_as_likely():
     rounded,
     **prepared._asdict(),
     source_ids_BxS=source_ids,
-    length=LENGTH,
+    length=length,
     exit="none",
     details=True,
   )

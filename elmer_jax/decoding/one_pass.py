@@ -21,6 +21,7 @@ import numpy as np
 
 from elmer_jax.decoding import head, screen, sources
 from elmer_jax.decoding.screen import Screen
+from elmer_jax.decoding.shortlist import draw_up
 from elmer_jax.errors import UserError
 from elmer_jax.model import elmer
 from elmer_jax.model.config import ModelConfig
@@ -65,7 +66,9 @@ def prepare(config: ModelConfig, params: dict) -> Prepared:
   )
 
 
-@functools.partial(jax.jit, static_argnames=("config", "length", "exit", "details"))
+@functools.partial(
+  jax.jit, static_argnames=("config", "length", "exit", "shortlist", "details")
+)
 def decode(
   config: ModelConfig,
   params: dict,
@@ -74,6 +77,7 @@ def decode(
   length: int,
   exit: str,
   threshold: float = 0.0,
+  shortlist: int = 0,
   oracle_lengths_B: jax.Array | None = None,
   details: bool = False,
   guess_by: Screen | None = None,
@@ -87,6 +91,8 @@ def decode(
     length: target positions T.
     exit: one of `EXITS`.
     threshold: of hard exit, in nats. With 0 no token leaves, as with "none".
+    shortlist: of soft exit: so many tokens, chosen behind the first layer for each
+      text, are what guesses below the last layer are made of; 0: all tokens are.
     oracle_lengths_B: int32, so many positions of a text are seen and written, as if
       `length` were that; those behind are PAD. None: all.
     details: whether to tell more than the ids: how likely they are, which the whole
@@ -107,20 +113,33 @@ def decode(
     decoded = _decode_hard(model, encoded_BxSxD, mask_BxS, shape, seen_BxT, threshold)
     return _only_seen(decoded, seen_BxT)
 
-  def read(index, hidden_BxTxD, said):
+  def guess(hidden_BxTxD, is_last, listed):
+    if not shortlist or is_last:
+      with_bias = is_last or exit != "soft"
+      return head.predict(model, hidden_BxTxD, with_bias, guess_by), listed
+    if listed is None:
+      listed = draw_up(model, hidden_BxTxD, shortlist, guess_by)
+    return listed.predict(model, hidden_BxTxD), listed
+
+  def read(index, hidden_BxTxD, carry):
+    said, listed = carry
     is_last = index == config.decoder_layers - 1
     if is_last and details:
       said = head.read(model, hidden_BxTxD)
     elif is_last or details or exit == "soft":
-      with_bias = is_last or exit != "soft"
-      ids_BxT = head.predict(model, hidden_BxTxD, with_bias, guess_by)
+      ids_BxT, listed = guess(hidden_BxTxD, is_last, listed)
       said = head.Said(ids_BxT, None, None)
     if exit == "soft" and not is_last:
       hidden_BxTxD = soft_exit.project(model, hidden_BxTxD, said.ids)
-    return hidden_BxTxD, said, said.ids if details else None
+    return hidden_BxTxD, (said, listed), said.ids if details else None
 
-  _, said, by_layer_LxBxT = model.decode(
-    model.blank_target(*shape), encoded_BxSxD, mask_BxS, seen_BxT, after_layer=read
+  _, (said, _), by_layer_LxBxT = model.decode(
+    model.blank_target(*shape),
+    encoded_BxSxD,
+    mask_BxS,
+    seen_BxT,
+    after_layer=read,
+    carry=(None, None),
   )
   decoded = Decoded(said.ids, said.log_probability, by_layer_LxBxT)
   return _only_seen(decoded, seen_BxT)
@@ -198,6 +217,17 @@ def check_threshold(threshold: float, exit: str, vocabulary_size: int) -> None:
     raise UserError(
       f"--threshold={threshold} must lie between 0 (no token leaves early) and "
       f"{highest:.2f} nats, the entropy of a guess among {vocabulary_size} tokens"
+    )
+
+
+def check_shortlist(size: int, exit: str, vocabulary_size: int) -> None:
+  """Raises `UserError` for a shortlist that nobody reads or that can't be drawn up."""
+  if exit != "soft":
+    raise UserError(f"--shortlist={size} is for --exit=soft; the exit is {exit}")
+  if not 1 <= size <= vocabulary_size:
+    raise UserError(
+      f"--shortlist={size} must lie between 1 and the {vocabulary_size} tokens of the "
+      "vocabulary"
     )
 
 

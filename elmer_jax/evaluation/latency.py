@@ -87,6 +87,7 @@ def _from_ids(writer: Writer, batch: list[str]) -> Callable[[], object]:
       length=length,
       exit=settings.get("exit") or one_pass.default_exit(model.objective),
       threshold=settings.get("threshold", model.exit_threshold),
+      shortlist=settings.get("shortlist", 0),
     ).ids
 
   return lambda: jax.block_until_ready(write())

@@ -140,10 +140,7 @@ class Attention(nnx.Module):
     return [self.query(queries_BxTxD), self.key(memory_BxSxD), self.value(memory_BxSxD)]
 
   def part_by_head(self) -> None:
-    """Lays the kernels of keys and values as `_read_states` reads them, once for all.
-
-    So with every query's states to come, they take their memory twice.
-    """
+    """Lays the kernels of keys and values also as `_read_states` reads them."""
     for name in ("key", "value"):
       kernel_DxHxK = self._split(getattr(self, name).kernel[...][None])[0]
       setattr(self, f"{name}_HxKxD", nnx.Param(kernel_DxHxK.transpose(1, 2, 0)))
@@ -167,14 +164,21 @@ class Attention(nnx.Module):
     With q·(W x + b) = (Wᵀq)·x + q·b, of which the softmax doesn't see q·b, and, as
     weights sum to one, Σ w (V x + c) = V (Σ w x) + c.
     """
+    batch, queries, width = queries_BxTxD.shape
     queries_BxTxHxK = self._split(self.query(queries_BxTxD))
     queries_BxTxHxK *= queries_BxTxHxK.shape[-1] ** -0.5
-    queries_BxHxTxD = self._product(
-      "bthk,hkd->bhtd", queries_BxTxHxK, self.key_HxKxD, self.key
+    # Of all texts' positions as one axis: with two, XLA has no fast program for it.
+    queries_HxNxD = self._product(
+      "nhk,hkd->hnd",
+      queries_BxTxHxK.reshape(batch * queries, self.heads, -1),
+      self.key_HxKxD,
+      self.key,
     )
-    batch, heads, queries, width = queries_BxHxTxD.shape
+    queries_BxHxTxD = queries_HxNxD.reshape(-1, batch, queries, width).swapaxes(0, 1)
     mixed_BxNxD = attention.recall_states(
-      queries_BxHxTxD.reshape(batch, heads * queries, width), memory_BxSxD, mask_BxS
+      queries_BxHxTxD.reshape(batch, -1, width).astype(self.key.dtype),
+      memory_BxSxD.astype(self.key.dtype),
+      mask_BxS,
     )
     mixed_BxTxHxK = self._product(
       "bhtd,hkd->bthk",
@@ -182,7 +186,7 @@ class Attention(nnx.Module):
       self.value_HxKxD,
       self.value,
     )
-    mixed_BxTxD = mixed_BxTxHxK.reshape(queries_BxTxD.shape)
+    mixed_BxTxD = mixed_BxTxHxK.reshape(batch, queries, width)
     bias_D = self.value.bias[...].astype(mixed_BxTxD.dtype)
     return self.out(mixed_BxTxD + bias_D[None, None])
 
