@@ -143,7 +143,12 @@ def _ways(model: api.Model) -> dict[str, Way]:
 
     def decode(ids_BxS):
       found = gated.decode(
-        within.config, within.prepared.params, gate, threshold, ids_BxS, **settings
+        within.config,
+        **within.prepared._asdict(),
+        gate=gate,
+        threshold=threshold,
+        source_ids_BxS=ids_BxS,
+        **settings,
       )
       return found.ids, found.layers
 

@@ -5,16 +5,16 @@
     bash launch/install.sh benchmarks
     .venv/bin/python benchmarks/generate.py [--batch_sizes=1,8] [--target_lengths=32,64]
 
-Base size, random weights, EOS barred so that every text has its full length. Positions
-are told apart by much and guesses are handed upward with weight, so that a text has
-many tokens and layers change them. The programs take turns, so that a slow minute of
-the machine slows all of them; the figures are medians. Tokenisation is not included.
-Both run on the GPU where both see one. The last line is JSON: milliseconds a batch, how
-many times as long Hugging Face's greedy search takes, and the share of the ids that are
-those they should be: greedy's are Hugging Face's, and one pass gives those of the plain
-program (layers in a scan, the head in chunks). Approximate are those in bfloat16, and
-those of soft exit from a shortlist: random layers, unlike trained ones, say things
-which no layer below has thought of.
+Base size, random weights, EOS barred so that every text has its full length. With
+position tables of standard deviation 1, and W = [I ; 0.3 I] for soft exit, a text has
+many tokens, and layers and guesses change them. The programs take turns, so that a slow
+minute of the machine slows all of them; the figures are medians. Tokenisation is not
+included. Both run on the GPU where both see one. The last line is JSON: milliseconds a
+batch, how many times as long Hugging Face's greedy search takes, and the share of the
+ids that are those they should be: greedy's are Hugging Face's, and one pass gives those
+of the plain program (layers in a scan, the head in chunks). Approximate are those in
+bfloat16, and those of soft exit from a shortlist: random layers, unlike trained ones,
+say things which no layer below has thought of.
 """
 
 import dataclasses

@@ -55,8 +55,9 @@ def generate(
       default with the settings that it came with.
     oracle_lengths: for comparisons alone: the positions of each text, its reference's
       tokens with EOS. No model that is used knows them.
-    details: without, the texts come faster, as texts and ids alone: the head then runs
-      once, and in one pass it need not tell probabilities.
+    details: without, the results are texts and ids alone, and come faster: the head
+      runs only where an exit needs it and at the end, and tells no probabilities.
+      (Hard exit needs it in full, and token by token there is nothing to save.)
 
   Raises:
     UserError: for an exit the checkpoint can't do, a threshold or a shortlist out of

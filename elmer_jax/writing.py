@@ -29,8 +29,8 @@ class OnePass:
 class Result:
   """One generated text; the arrays have an entry for each of its tokens.
 
-  Without details, the arrays behind `token_ids` are None. (Token by token they cost
-  nothing, and are there always.)
+  Without details, `exit_layers`, `confidence` and `by_layer` are None. (Token by token
+  they cost nothing, and are there always.)
   """
 
   text: str

@@ -12,9 +12,19 @@ from elmer_jax.model import attention
 
 def arrays(length: int, memory: int):
   rng = np.random.default_rng(0)
-  shapes = [(2, size, 3, 8) for size in (length, memory, memory)]
+  shapes = [(2, size, 5, 8) for size in (length, memory, memory)]
   mask = np.arange(memory) < np.array([memory, memory - 2])[:, None]
   return [jnp.float32(rng.normal(size=shape)) for shape in shapes], jnp.asarray(mask)
+
+
+@pytest.fixture(params=["whole", "heads", "queries"])
+def caches(request, monkeypatch) -> str:
+  """Caches that hold all scores, those of two heads, those of few queries of a head."""
+  heads = 5 if request.param == "whole" else 2
+  monkeypatch.setattr(attention, "_SCORES_OF_HEADS", heads * 2 * 200 * 200)
+  if request.param == "queries":
+    monkeypatch.setattr(attention, "_SCORES", 2 * 2 * 200 * 25)
+  return request.param
 
 
 @pytest.mark.parametrize(
@@ -22,12 +32,17 @@ def arrays(length: int, memory: int):
   [(7, 9, False), (192, 50, False), (200, 200, True), (131, 131, True), (1, 40, False)],
 )
 @pytest.mark.parametrize("masked", [False, True])
-def test_blocks_are_the_usual_attention(length, memory, causal, masked):
+def test_blocks_are_the_usual_attention(length, memory, causal, masked, caches):
   inputs, mask = arrays(length, memory)
   mask = mask if masked else None
   usual = attention.dot_product(*inputs, mask, causal)
-  blocks = attention.without_gradient(*inputs, mask, causal)
-  np.testing.assert_allclose(blocks, usual, atol=2e-6)
+  program = jax.jit(lambda *inputs: attention.without_gradient(*inputs, mask, causal))
+  np.testing.assert_allclose(program(*inputs), usual, atol=2e-6)
+  if (length, memory) == (200, 200):
+    text = program.lower(*inputs).as_text()
+    softmaxes = {"whole": 1, "heads": 3, "queries": 3}[caches]
+    assert text.count("stablehlo.exponential") == softmaxes
+    assert ("stablehlo.while" in text) == (caches == "queries")
 
 
 def test_blocks_have_the_gradient_of_the_usual_attention():

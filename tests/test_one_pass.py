@@ -3,6 +3,7 @@
 """What makes one-pass decoding fast changes nothing of what it says."""
 
 import dataclasses
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,6 @@ def plain(config, params, source_ids, exit: str, length: int):
   return model.decode(blank, encoded, mask, after_layer=read)[2]
 
 
-# For so few positions as 4 the source's keys and values are not computed.
 @pytest.mark.parametrize(
   ("exit", "norm", "length"),
   [("none", "pre", LENGTH), ("soft", "post", LENGTH), ("soft", "post", 4)],
@@ -65,7 +65,13 @@ def test_the_ids_are_those_of_the_plain_program(exit, norm, length, monkeypatch)
       details=details,
     )
 
+  read_states = mock.Mock(wraps=layers.Attention._read_states)
+  monkeypatch.setattr(
+    layers.Attention, "_read_states", lambda *inputs: read_states(*inputs)
+  )
   found = decode(details=True)
+  # For so few positions as 4 the source's keys and values are not computed.
+  assert read_states.call_count == (config.decoder_layers if length == 4 else 0)
   assert len(np.unique(found.by_layer)) > 20
   program = jax.jit(plain, static_argnums=(0, 3, 4))
   expected = program(config, params, source_ids, exit, length)
@@ -114,6 +120,13 @@ def test_sources_read_in_groups_are_read_the_same(widest, monkeypatch):
   states, mask = model.encode(source_ids)
   monkeypatch.setattr(sources, "_WIDEST", widest)
   found, found_mask = sources.read(model, source_ids)
+
+  def loops(function) -> int:
+    return str(jax.make_jaxpr(function)(source_ids)).count(" scan[")
+
+  # A CPU's branch and the others' each have the layers' loop.
+  of_groups = loops(lambda ids: sources.read(model, ids)) - 2 * loops(model.encode)
+  assert of_groups == (widest < 2**21)
   np.testing.assert_allclose(found, states, atol=1e-6)
   np.testing.assert_array_equal(found_mask, mask)
 

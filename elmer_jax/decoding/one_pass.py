@@ -95,10 +95,10 @@ def decode(
       text, are what guesses below the last layer are made of; 0: all tokens are.
     oracle_lengths_B: int32, so many positions of a text are seen and written, as if
       `length` were that; those behind are PAD. None: all.
-    details: whether to tell more than the ids: how likely they are, which the whole
-      head has to say, and each layer's predictions, for which it runs L times (as it
-      does for hard exit anyway). A token that has left says the same in all layers
-      above.
+    details: whether to tell more than the ids: how likely they are, for which the head
+      computes all probabilities, and each layer's predictions, for which it runs L
+      times (as it does for hard exit anyway). A token that has left says the same in
+      all layers above.
     guess_by: of the token table, where only ids are asked of the head; see `prepare`.
   """
   if elmer.is_stacked(params):
@@ -118,7 +118,7 @@ def decode(
       with_bias = is_last or exit != "soft"
       return head.predict(model, hidden_BxTxD, with_bias, guess_by), listed
     if listed is None:
-      listed = draw_up(model, hidden_BxTxD, shortlist, guess_by)
+      listed = draw_up(model, hidden_BxTxD, shortlist, seen_BxT, guess_by)
     return listed.predict(model, hidden_BxTxD), listed
 
   def read(index, hidden_BxTxD, carry):

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The head's arg-max, exactly, by way of a product in bfloat16.
 
-Where nothing else is asked of the head than which token it likes best, as below the
-last layer of soft exit, and at the last one unless probabilities are wanted:
-a product with the rounded table takes a CPU about half as long, and its error has a
-bound: with ĥ and ê for the rounded state and row, by Cauchy and Schwarz
+Where nothing else is asked than which token the head likes best (below the last layer,
+and at the last one unless probabilities are wanted), a product with the rounded table
+takes a CPU about half as long, and its error has a bound: with ĥ and ê for the rounded
+state and row, by Cauchy and Schwarz
 
     |h·e - ĥ·ê|  ≤  |h| |e - ê| + |h - ĥ| |ê|
 
@@ -61,7 +61,8 @@ def predict(
     head: what is asked; among equals the lowest id wins.
     screen: of the head's table.
   """
-  # One of this call: what several share, XLA lays out for all the positions.
+  # The barrier makes the bias this call's own: one that several calls share, XLA
+  # writes out for all positions [V, N] first.
   states_NxD, bias_V = jax.lax.optimization_barrier(
     (states_NxD, head.bias_V + head.choice_shift_V)
   )

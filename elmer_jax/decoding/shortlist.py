@@ -8,6 +8,7 @@ come nearest to being some position's best, and the layers between it and the la
 choose among those. The last one, which writes the text, has the whole vocabulary.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -16,6 +17,8 @@ import jax.numpy as jnp
 from elmer_jax.decoding.screen import Screen
 from elmer_jax.model.elmer import Elmer
 from elmer_jax.objectives.linear_cross_entropy import logits_by_id
+
+_TEXTS = 8  # whose logits exist at one time on an accelerator
 
 
 class Shortlist(NamedTuple):
@@ -27,9 +30,10 @@ class Shortlist(NamedTuple):
 
   def predict(self, model: Elmer, hidden_BxTxD: jax.Array) -> jax.Array:
     """Returns the likeliest of these tokens behind a layer, int32 [B, T]."""
+    states_BxTxD = model.decoder.off_ramp(hidden_BxTxD)
     scores_BxTxK = jnp.einsum(
       "btd,bkd->btk",
-      model.decoder.off_ramp(hidden_BxTxD),
+      states_BxTxD.astype(self.table_BxKxD.dtype),
       self.table_BxKxD,
       preferred_element_type=jnp.float32,
     )
@@ -40,25 +44,38 @@ class Shortlist(NamedTuple):
 
 
 def draw_up(
-  model: Elmer, hidden_BxTxD: jax.Array, size: int, rough: Screen | None
+  model: Elmer,
+  hidden_BxTxD: jax.Array,
+  size: int,
+  seen_BxT: jax.Array | None = None,
+  rough: Screen | None = None,
 ) -> Shortlist:
   """Returns the tokens that lag least behind the best one of some position.
 
   Args:
     model: whose head is asked, without the choice's bias.
     hidden_BxTxD: the first layer's output.
-    size: K.
+    size: K; with T or more of them, each position's best is among them.
+    seen_BxT: bool, which positions exist; None: all.
     rough: the table in bfloat16, where that is faster: good enough for this.
   """
   head = model.head(choose_with_bias=False)
   shift_V = head.bias_V + head.choice_shift_V
   asked = head if rough is None else head._replace(table_VxD=rough.table_VxD)
+  if seen_BxT is None:
+    seen_BxT = jnp.ones(hidden_BxTxD.shape[:2], bool)
 
-  def of_text(states_TxD: jax.Array) -> jax.Array:
+  def of_text(text) -> jax.Array:
+    states_TxD, seen_T = text
     logits_VxT = logits_by_id(states_TxD.astype(asked.table_VxD.dtype), asked)
     scores_VxT = logits_VxT + head.choice_shift_V[:, None]
-    lead_V = (scores_VxT - scores_VxT.max(0)[None]).max(1)
-    return jnp.sort(jax.lax.top_k(lead_V, size)[1])
+    lag_VxT = scores_VxT.max(0)[None] - scores_VxT
+    lag_V = jnp.where(seen_T[None], lag_VxT, jnp.inf).min(1)
+    return jnp.sort(jax.lax.top_k(-lag_V, size)[1])
 
-  ids_BxK = jax.lax.map(of_text, model.decoder.off_ramp(hidden_BxTxD))
+  ids_BxK = jax.lax.platform_dependent(
+    (model.decoder.off_ramp(hidden_BxTxD), seen_BxT),
+    cpu=functools.partial(jax.lax.map, of_text),
+    default=functools.partial(jax.lax.map, of_text, batch_size=_TEXTS),
+  )
   return Shortlist(ids_BxK, head.table_VxD[ids_BxK], shift_V[ids_BxK])

@@ -80,7 +80,7 @@ def evaluate_finetuning(
     name = _name(model, settings)
     systems = _model_systems(name, every_token, results)
     if name == "hard_exit":
-      all_layers = api.generate(model, sources, exit="none")
+      all_layers = api.generate(model, sources, exit="none", details=False)
       systems["hard_exit_without_exits"] = [result.token_ids for result in all_layers]
     by_oracle = None
     if oracle_length:

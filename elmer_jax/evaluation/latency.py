@@ -42,7 +42,7 @@ def measure(
 
   Returns:
     For each writer the medians in seconds a call: `text_1` and `text_32` from texts to
-    texts, `ids_1` and `ids_32` without tokenisation, from ids to ids.
+    texts (without details), `ids_1` and `ids_32` without tokenisation, from ids to ids.
   """
   found: dict[str, dict[str, float]] = {name: {} for name in writers}
   for size in BATCHES:

@@ -4,7 +4,7 @@
 
 They give the same numbers. On a CPU most of the time of the usual form goes into moving
 axes and into scores that don't fit the caches: 12 heads of 400 positions, batch 8,
-130 ms against 39 ms in blocks; batch 1, 6.6 ms against 3.9 a head at a time. The
+130 ms against 39 ms in blocks of queries; batch 1, 6.6 ms against 3.9 head by head. The
 gradient of the blocks is slower than the usual one's, so training keeps that; on an
 NVIDIA GPU, in 16 bits, it takes cuDNN's kernel.
 """
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 MASKED = -1e30  # the score of what is not seen: finite, so that nothing becomes NaN
 _SCORES_OF_HEADS = 2**18  # of heads that go together: 1 MB in float32, a core's cache
-_SCORES = 2**21  # that exist at one time: 8 MB, all cores' cache
+_SCORES = 2**21  # of such a group that exist at one time: 8 MB, all cores' cache
 _FEWEST = 16  # queries at a time
 
 
@@ -115,7 +115,7 @@ def _in_blocks(
 ) -> jax.Array:
   """Takes so many heads together as have their scores in a core's cache.
 
-  They stand in the program one after another, so that cores can take one each.
+  The program has them unrolled, not as a loop, so that cores can take one each.
   """
   batch, length, heads, _ = queries_BxTxHxK.shape
   most = max(_SCORES_OF_HEADS // (batch * length * keys_BxSxHxK.shape[1]), 1)
@@ -197,31 +197,31 @@ def recall(
 
 
 def recall_states(
-  queries_BxNxD: jax.Array, states_BxSxD: jax.Array, mask_BxS: jax.Array | None
+  queries_BxQxD: jax.Array, states_BxSxD: jax.Array, mask_BxS: jax.Array | None
 ) -> jax.Array:
-  """Returns [B, N, D], where the states themselves are keys and values of all queries.
+  """Returns [B, Q, D], where the states themselves are keys and values of all queries.
 
   Args:
-    queries_BxNxD: scaled; every head's, one after another.
+    queries_BxQxD: scaled; every head's, one after another.
     states_BxSxD: of the memory.
     mask_BxS: false is not seen.
   """
-  scores_BxNxS = jnp.einsum(
-    "bnd,bsd->bns", queries_BxNxD, states_BxSxD, preferred_element_type=jnp.float32
+  scores_BxQxS = jnp.einsum(
+    "bqd,bsd->bqs", queries_BxQxD, states_BxSxD, preferred_element_type=jnp.float32
   )
-  seen_BxNxS = True if mask_BxS is None else mask_BxS[:, None]
-  weights_BxNxS, total_BxNx1 = _weights(scores_BxNxS, seen_BxNxS)
-  mixed_BxNxD = jnp.einsum(
-    "bns,bsd->bnd",
-    weights_BxNxS.astype(states_BxSxD.dtype),
+  seen_BxQxS = True if mask_BxS is None else mask_BxS[:, None]
+  weights_BxQxS, total_BxQx1 = _weights(scores_BxQxS, seen_BxQxS)
+  mixed_BxQxD = jnp.einsum(
+    "bqs,bsd->bqd",
+    weights_BxQxS.astype(states_BxSxD.dtype),
     states_BxSxD,
     preferred_element_type=jnp.float32,
   )
-  return (mixed_BxNxD / total_BxNx1).astype(queries_BxNxD.dtype)
+  return (mixed_BxQxD / total_BxQx1).astype(queries_BxQxD.dtype)
 
 
 def _weights(scores: jax.Array, seen: jax.Array | bool) -> tuple[jax.Array, jax.Array]:
-  """Returns what a softmax of the last axis divides, [..., S], and by what [..., 1]."""
+  """Returns a softmax's numerators [..., S] and its denominator [..., 1]."""
   scores = jnp.where(seen, scores, MASKED)
   top = jax.lax.stop_gradient(scores.max(-1, keepdims=True))
   weights = jnp.exp(scores - top)

@@ -152,11 +152,12 @@ def is_stacked(params: dict) -> bool:
 
 
 def for_decoding(config: ModelConfig, params: dict) -> dict:
-  """Returns the parameters as a CPU reads them fastest; traceable.
+  """Returns the parameters as they are read fastest; traceable.
 
   Each layer's weights are arrays of their own, so that none is copied out of a stack,
-  and products of one input are one product. `bind` takes them as it takes the others;
-  nothing can be learnt in this form. The layers take their memory a second time.
+  and q, k, v of self-attention are one product; on a CPU the decoder's also lie as few
+  positions need them. `bind` takes them as it takes the others; nothing can be learnt
+  in this form. The layers take their memory a second time.
   """
   model = _rearrange(config, bind(config, params))
   return nnx.to_pure_dict(nnx.state(model))
@@ -172,16 +173,15 @@ def _rearrange(config: ModelConfig, model: Elmer) -> Elmer:
     layer.attention.join()
   if config.dtype == "bfloat16":
     _keep_rounded(model)
-  for layer in decoder.layers:
-    layer.cross_attention.part_by_head()
   if jax.default_backend() == "cpu":
-    _expect_few_rows(model)
+    _expect_few_rows(model)  # now, since it takes over how weights were rounded
   return model
 
 
 def _expect_few_rows(model: Elmer) -> None:
   """Turns the weights of what runs over target positions, not over the source's."""
   for layer in model.decoder.layers:
+    layer.cross_attention.part_by_head()
     for module, name in (
       (layer.attention, "joint"),
       (layer.attention, "out"),

@@ -111,7 +111,8 @@ class Attention(nnx.Module):
     `causal`: query t sees the memory up to position t only. `training`: a gradient is
     wanted, which decides what is fast.
     """
-    if not training and self._saves_keys(queries_BxTxD, memory_BxSxD):
+    may_read_states = not (training or causal)
+    if may_read_states and self._saves_keys(queries_BxTxD, memory_BxSxD):
       return self._read_states(queries_BxTxD, memory_BxSxD, memory_mask_BxS)
     attend = attention.with_gradient if training else attention.without_gradient
     projected = self._project(queries_BxTxD, memory_BxSxD)
@@ -142,14 +143,16 @@ class Attention(nnx.Module):
   def part_by_head(self) -> None:
     """Lays the kernels of keys and values also as `_read_states` reads them."""
     for name in ("key", "value"):
-      kernel_DxHxK = self._split(getattr(self, name).kernel[...][None])[0]
-      setattr(self, f"{name}_HxKxD", nnx.Param(kernel_DxHxK.transpose(1, 2, 0)))
+      kernel_DxD = getattr(self, name).kernel[...]
+      kernel_HxKxD = kernel_DxD.T.reshape(self.heads, -1, len(kernel_DxD))
+      setattr(self, f"{name}_HxKxD", nnx.Param(kernel_HxKxD))
 
   def _saves_keys(self, queries_BxTxD: jax.Array, memory_BxSxD: jax.Array) -> bool:
-    """Tells whether `_read_states` has fewer products: for few queries, many keys.
+    """Tells whether `_read_states` multiplies less: where queries are few, keys many.
 
-    Half of them, of one text: projecting the keys is S · D², what queries say of them
-    T · S · D; taking the queries to the states is T · D², what they say H · T · S · D.
+    Counted for one text and for keys alone (values are as many), divided by D:
+    projecting the keys takes S · D, the scores T · S; projecting the queries once more
+    T · D, their scores with whole states H · T · S.
     """
     if not hasattr(self, "key_HxKxD"):
       return False
@@ -167,7 +170,8 @@ class Attention(nnx.Module):
     batch, queries, width = queries_BxTxD.shape
     queries_BxTxHxK = self._split(self.query(queries_BxTxD))
     queries_BxTxHxK *= queries_BxTxHxK.shape[-1] ** -0.5
-    # Of all texts' positions as one axis: with two, XLA has no fast program for it.
+    # The positions of all texts are one axis: with two in front of H, XLA for CPUs
+    # takes a slow product in float32 and has none in bfloat16.
     queries_HxNxD = self._product(
       "nhk,hkd->hnd",
       queries_BxTxHxK.reshape(batch * queries, self.heads, -1),
@@ -175,14 +179,14 @@ class Attention(nnx.Module):
       self.key,
     )
     queries_BxHxTxD = queries_HxNxD.reshape(-1, batch, queries, width).swapaxes(0, 1)
-    mixed_BxNxD = attention.recall_states(
+    mixed_BxQxD = attention.recall_states(
       queries_BxHxTxD.reshape(batch, -1, width).astype(self.key.dtype),
       memory_BxSxD.astype(self.key.dtype),
       mask_BxS,
     )
     mixed_BxTxHxK = self._product(
       "bhtd,hkd->bthk",
-      mixed_BxNxD.reshape(queries_BxHxTxD.shape),
+      mixed_BxQxD.reshape(queries_BxHxTxD.shape),
       self.value_HxKxD,
       self.value,
     )
