@@ -24,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import jax
 import ml_collections
 import numpy as np
+import texts_of_run
 from absl import flags
 
 from elmer_jax import api, command, compilation
@@ -34,7 +35,7 @@ from elmer_jax.errors import UserError
 from elmer_jax.evaluation import exit_quality
 from elmer_jax.model import depth, flops
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.training import batches, checkpoint
+from elmer_jax.training import checkpoint
 
 _TEXTS = flags.DEFINE_integer("texts", 1000, "Test texts that are scored, at most.", 2)
 _TIMED = flags.DEFINE_integer("timed", 40, "Texts (or batches) that are timed.", 1)
@@ -44,7 +45,6 @@ _TRIMS = flags.DEFINE_list("trims", ["1"], "Layers behind which positions are dr
 
 _SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # thresholds beside the calibrated one
 _EQUAL = 0.3  # ROUGE-L that is no difference
-_BATCH = 20  # texts at a time, for scores
 
 
 # Source ids [B, S] → ids [B, T] and the layers that each text ran through [B].
@@ -58,7 +58,7 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   model = api.load(workdir)
   if model.gate is None:
     raise UserError(f"{workdir} has no gate: run python -m elmer_jax.calibrate first")
-  sources_NxS, targets_NxT = _test_texts(config, workdir, model)
+  sources_NxS, targets_NxT = texts_of_run.read(config, workdir, model, _TEXTS.value)
   ways = _ways(model)
   outputs = {name: _decode_all(way, sources_NxS) for name, way in ways.items()}
   full_NxT = outputs[_depth(model.config.decoder_layers)][0]
@@ -88,20 +88,6 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
     "trim": model.gate.trim,
   }
   print(json.dumps({"jax": jax.__version__, "gate": stated, "rows": rounded}))
-
-
-def _test_texts(config, workdir: str, model: api.Model) -> tuple[np.ndarray, ...]:
-  """Returns source ids [N, S] and target ids [N, T]; N is a multiple of _BATCH."""
-  config = config.copy_and_resolve_references()
-  config.data.batch_size = _BATCH
-  data = batches.open_batches(
-    config, workdir, model.vocabulary, "test", single_pass=True
-  )
-  chosen = [data[step] for step in range(min(len(data) - 1, _TEXTS.value // _BATCH))]
-  return tuple(
-    np.concatenate([batch[name] for batch in chosen])
-    for name in ("source_ids", "target_ids")
-  )
 
 
 def _depth(layers: int) -> str:
@@ -179,7 +165,8 @@ def _ways(model: api.Model) -> dict[str, Way]:
 
 def _decode_all(way: Way, sources_NxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   found = [
-    way(ids_BxS) for ids_BxS in np.split(sources_NxS, len(sources_NxS) // _BATCH)
+    way(ids_BxS)
+    for ids_BxS in np.split(sources_NxS, len(sources_NxS) // texts_of_run.BATCH)
   ]
   return tuple(np.concatenate(part) for part in zip(*found, strict=True))
 
