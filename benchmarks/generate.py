@@ -27,6 +27,7 @@ import statistics
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from typing import NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -58,10 +59,11 @@ SHORTLIST = 1024  # tokens that soft exit guesses from where it has a shortlist
 def main(argv: list[str]) -> None:
   del argv
   theirs = Theirs(_THREADS.value)
+  weights = _weights(theirs)
   rows = []
   for batch in map(int, _BATCHES.value):
     for length in map(int, _TARGETS.value):
-      programs, references = _programs(theirs, _sources(batch), length)
+      programs, references = _programs(theirs, weights, _sources(batch), length)
       rows.append(_measure(programs, references, batch, length))
       print(json.dumps(rows[-1]), flush=True)
   versions = {"jax": jax.__version__} | theirs.versions
@@ -112,6 +114,37 @@ def _hugging_face(pipe: Connection, threads: int) -> None:
       pipe.send(found[:, 1:].cpu().numpy())
 
 
+class Weights(NamedTuple):
+  """Ours, by configuration: as they are, and as one pass reads them."""
+
+  plain: ModelConfig
+  soft: ModelConfig
+  params: dict[ModelConfig, dict]
+  prepared: dict[ModelConfig, dict]  # also in bfloat16
+
+
+def _weights(theirs: Theirs) -> Weights:
+  keep = np.eye(768, dtype=np.float32)
+  projection = np.hstack([keep, GUESS_WEIGHT * keep])
+  tensors = theirs.tensors | {bart_names.PROJECTION: projection}
+
+  def params_of(config: ModelConfig) -> dict:
+    return jax.tree.map(jnp.asarray, bart_names.from_bart(tensors.__getitem__, config))
+
+  plain, soft = (ModelConfig(dropout=0.0, soft_exit=has) for has in (False, True))
+  params = {config: params_of(config) for config in (plain, soft)}
+  prepared = {
+    form: one_pass.prepare(form, params[config])._asdict()
+    for config in (plain, soft)
+    for form in (config, _rounded(config))
+  }
+  return Weights(plain, soft, params, prepared)
+
+
+def _rounded(config: ModelConfig) -> ModelConfig:
+  return dataclasses.replace(config, dtype="bfloat16")
+
+
 def _sources(batch: int) -> np.ndarray:
   rng = np.random.default_rng(0)
   ids_BxS = rng.integers(4, 50000, (batch, _SOURCE.value), dtype=np.int64)
@@ -119,41 +152,26 @@ def _sources(batch: int) -> np.ndarray:
   return ids_BxS
 
 
-def _programs(theirs: Theirs, ids_BxS: np.ndarray, length: int) -> tuple[dict, dict]:
+def _programs(
+  theirs: Theirs, weights: Weights, ids_BxS: np.ndarray, length: int
+) -> tuple[dict, dict]:
   """Returns what to time, and what gives the ids to expect, by name.
 
   Each is a function that returns token ids [B, length].
   """
-  tensors = dict(theirs.tensors)
+  plain, soft, params, prepared = weights
+  rounded = {config: _rounded(config) for config in (plain, soft)}
+  source_BxS = ids_BxS.astype(np.int32)
 
   def hugging_face(beams: int):
     return theirs.generate(ids_BxS, beams, length)
 
-  def params_of(config: ModelConfig) -> dict:
-    return jax.tree.map(jnp.asarray, bart_names.from_bart(tensors.__getitem__, config))
-
-  plain = ModelConfig(dropout=0.0)
-  soft = ModelConfig(dropout=0.0, soft_exit=True)
-  keep = np.eye(plain.d_model, dtype=np.float32)
-  tensors[bart_names.PROJECTION] = np.hstack([keep, GUESS_WEIGHT * keep])
-  plain_params, soft_params = params_of(plain), params_of(soft)
-  source_BxS = ids_BxS.astype(np.int32)
-
   def write(beams: int):
     search = Search(beams=beams, forced_bos=False, forced_eos=False)
     found = autoregressive.decode(
-      plain, plain_params, source_BxS, length=length, search=search
+      plain, params[plain], source_BxS, length=length, search=search
     )
     return np.asarray(found.ids[:, 0])
-
-  rounded = {
-    config: dataclasses.replace(config, dtype="bfloat16") for config in (plain, soft)
-  }
-  prepared = {
-    config: one_pass.prepare(config, params)._asdict()
-    for exact, params in ((plain, plain_params), (soft, soft_params))
-    for config in (exact, rounded[exact])
-  }
 
   def one(config, exit, shortlist=0):
     found = one_pass.decode(
@@ -190,9 +208,9 @@ def _programs(theirs: Theirs, ids_BxS: np.ndarray, length: int) -> tuple[dict, d
     programs |= {"hf_beam_4": lambda: hugging_face(4), "beam_4": lambda: write(4)}
   references = {
     "greedy": lambda: hugging_face(1),
-    "none": lambda: every_layer(plain, plain_params, "none"),
-    "soft": lambda: every_layer(soft, soft_params, "soft"),
-    "hard": lambda: every_layer(plain, plain_params, "none"),
+    "none": lambda: every_layer(plain, params[plain], "none"),
+    "soft": lambda: every_layer(soft, params[soft], "soft"),
+    "hard": lambda: every_layer(plain, params[plain], "none"),
   }
   references["soft_shortlist"] = references["soft"]
   references |= {
