@@ -9,7 +9,7 @@ import pytest
 import tiny
 import tiny_run
 
-from elmer_jax.decoding import gated, one_pass
+from elmer_jax.decoding import gated, one_pass, screen
 from elmer_jax.decoding.gated import Gate
 from elmer_jax.errors import UserError
 from elmer_jax.model import depth, elmer
@@ -56,6 +56,17 @@ def test_a_gate_that_never_opens_is_full_depth(params, gate):
   np.testing.assert_array_equal(found.ids, full.ids)
   np.testing.assert_allclose(found.log_probability, full.log_probability, atol=1e-4)
   assert found.layers.tolist() == [4] * 6 and found.ran == 4
+
+
+@pytest.mark.parametrize("trim", [0, 1])
+@pytest.mark.parametrize("threshold", [0.5, 1.0])
+def test_the_ids_are_the_same_without_details(params, gate, threshold, trim):
+  every = decode(params, gate, threshold, trim=trim)
+  guess_by = screen.prepare(params["tokens"])
+  settings = {"length": LENGTH, "trim": trim, "guess_by": guess_by}
+  found = gated.decode(CONFIG, params, gate, threshold, SOURCES, **settings)
+  np.testing.assert_array_equal(found.ids, every.ids)
+  assert every.log_probability is not None and found.log_probability is None
 
 
 def test_a_gate_that_opens_at_once_is_static_depth_1(params, gate):

@@ -55,7 +55,8 @@ def draw_up(
   Args:
     model: whose head is asked, without the choice's bias.
     hidden_BxTxD: the first layer's output.
-    size: K; with T or more of them, each position's best is among them.
+    size: K; with T or more of them, each position's best is among them (as `rough`
+      ranks them, where it is given).
     seen_BxT: bool, which positions exist; None: all.
     rough: the table in bfloat16, where that is faster: good enough for this.
   """
