@@ -27,15 +27,17 @@ import numpy as np
 import texts_of_run
 from absl import flags
 
-from elmer_jax import api, command, compilation
-from elmer_jax.data import metrics
-from elmer_jax.decoding import gated, one_pass
-from elmer_jax.decoding.gated import Gate
-from elmer_jax.errors import UserError
-from elmer_jax.evaluation import exit_quality
+from elmer_jax.checkpoints import orbax_checkpoint
+from elmer_jax.commands import runner
+from elmer_jax.core import compile_cache
+from elmer_jax.core.errors import UserError
+from elmer_jax.decoding import one_pass
+from elmer_jax.decoding.gate import exit_quality, gated_decoding
+from elmer_jax.decoding.gate.gated_decoding import Gate
+from elmer_jax.generation import api
+from elmer_jax.metrics import text_metrics
 from elmer_jax.model import depth, flops
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.training import checkpoint
 
 _TEXTS = flags.DEFINE_integer("texts", 1000, "Test texts that are scored, at most.", 2)
 _TIMED = flags.DEFINE_integer("timed", 40, "Texts (or batches) that are timed.", 1)
@@ -53,8 +55,8 @@ Rows = dict[str, dict[str, float]]
 
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
-  compilation.cache_programs()
-  checkpoint.use_its_vocabulary(config)
+  compile_cache.cache_programs()
+  orbax_checkpoint.use_its_vocabulary(config)
   model = api.load(workdir)
   if model.gate is None:
     raise UserError(f"{workdir} has no gate: run python -m elmer_jax.calibrate first")
@@ -125,10 +127,10 @@ def _ways(model: api.Model) -> dict[str, Way]:
 
   def gated_by(gate: Gate, threshold: float, trim: int) -> Way:
     settings = {"length": length, "trim": trim}
-    within = models[gated.layers_of(gate)]
+    within = models[gated_decoding.layers_of(gate)]
 
     def decode(ids_BxS):
-      found = gated.decode(
+      found = gated_decoding.decode(
         within.config,
         **within.prepared._asdict(),
         gate=gate,
@@ -140,7 +142,7 @@ def _ways(model: api.Model) -> dict[str, Way]:
 
     return decode
 
-  gates = range(2, gated.layers_of(gate) + 1)
+  gates = range(2, gated_decoding.layers_of(gate) + 1)
   models = {layers: model.at_depth(layers) for layers in gates}
   every = range(1, config.decoder_layers + 1)
   ways = {_depth(layers): static(layers) for layers in every}
@@ -156,7 +158,7 @@ def _ways(model: api.Model) -> dict[str, Way]:
   for trim in map(int, _TRIMS.value):
     dropped = f", dropped at {trim}"
     ways |= {
-      _depth(layers) + dropped: gated_by(gated.cut(gate, layers), 1.0, trim)
+      _depth(layers) + dropped: gated_by(gated_decoding.cut(gate, layers), 1.0, trim)
       for layers in gates
     }
     ways |= {name + dropped: gated_by(gate, t, trim) for name, t in thresholds.items()}
@@ -179,7 +181,7 @@ def _scores(
   def texts(ids_NxT) -> list[str]:
     return [exit_quality.text(model.vocabulary, ids_T) for ids_T in ids_NxT]
 
-  rouge = metrics.rouge(texts(targets_NxT), texts(ids_NxT))
+  rouge = text_metrics.rouge(texts(targets_NxT), texts(ids_NxT))
   same = map(exit_quality.agreement, ids_NxT, full_NxT)
   full = flops.of_example(
     model.config, "last_layer", model.source_length, model.target_length
@@ -217,4 +219,4 @@ def _times(
 
 
 if __name__ == "__main__":
-  command.run(main)
+  runner.run(main)

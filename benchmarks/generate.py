@@ -37,11 +37,11 @@ import numpy as np
 from absl import app, flags
 
 from elmer_jax import huge_pages
+from elmer_jax.checkpoints.huggingface import bart_names
 from elmer_jax.decoding import autoregressive, off_ramps, one_pass
 from elmer_jax.decoding.incremental import Search
-from elmer_jax.interop import bart_names
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.special_ids import BOS_ID, EOS_ID
+from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID
 
 _BATCHES = flags.DEFINE_list("batch_sizes", ["1", "8"], "Texts at a time.")
 _TARGETS = flags.DEFINE_list("target_lengths", ["32", "64"], "Tokens of each text.")

@@ -30,7 +30,7 @@ from elmer_jax.objectives import lplm, objective
 from elmer_jax.objectives.linear_cross_entropy import HeadOutput, full_logits
 from elmer_jax.objectives.objective import Objective, Sums
 from elmer_jax.parallel.mesh import make_mesh
-from elmer_jax.planning import compiling, topologies
+from elmer_jax.planning import compile_step, topologies
 from elmer_jax.training.optimizer import make_optimizer
 from elmer_jax.training.step import make_program
 
@@ -58,7 +58,7 @@ def main(argv: list[str]) -> None:
   for name, loss in LOSSES.items():
     try:
       found[name] = temporary_bytes(config, mesh, loss)
-    except compiling.DoesNotFit as error:
+    except compile_step.DoesNotFit as error:
       print(f"{name:12} {error}", flush=True)
       continue
     print(f"{name:12} {found[name] / 2**30:8.2f} GiB", flush=True)
@@ -79,7 +79,7 @@ def temporary_bytes(config, mesh, loss) -> int:
   program = make_program(sizes, objective_, *make_optimizer(config), mesh, config)
   is_cpu = mesh.devices.flat[0].platform == "cpu"
   options = {_CONCURRENT: False} if is_cpu else None
-  step = compiling.compile_step(program, config, mesh, options).step
+  step = compile_step.compile_step(program, config, mesh, options).step
   return step.memory_analysis().temp_size_in_bytes
 
 

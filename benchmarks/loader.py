@@ -24,12 +24,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from absl import app, flags
 
-from elmer_jax.data.cache import Cache, Purpose, open_cache
-from elmer_jax.data.cache_writer import write_cache
+from elmer_jax.data.cache.cache import Cache, Purpose, open_cache
+from elmer_jax.data.cache.writer import write_cache
 from elmer_jax.data.corruption import Corruption, corrupt, example_rng
+from elmer_jax.data.datasets.dataset import Recipe
 from elmer_jax.data.loader import Batches
-from elmer_jax.data.recipe import Recipe
-from elmer_jax.data.vocabulary import PAD_ID, Vocabulary
+from elmer_jax.tokenizer.bpe import PAD_ID, Vocabulary
 
 _CACHE = flags.DEFINE_string("cache", None, "Folder of a split of an LPLM task.")
 _VOCABULARY = flags.DEFINE_string("vocabulary", None, "The one that the cache was for.")

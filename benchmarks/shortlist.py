@@ -23,11 +23,13 @@ import numpy as np
 import texts_of_run
 from absl import flags
 
-from elmer_jax import api, command, compilation
-from elmer_jax.data import metrics
+from elmer_jax.checkpoints import orbax_checkpoint
+from elmer_jax.commands import runner
+from elmer_jax.core import compile_cache
 from elmer_jax.decoding import one_pass
-from elmer_jax.evaluation import exit_quality
-from elmer_jax.training import checkpoint
+from elmer_jax.decoding.gate import exit_quality
+from elmer_jax.generation import api
+from elmer_jax.metrics import text_metrics
 
 _SIZES = flags.DEFINE_list("sizes", ["8", "16", "64", "256", "1024"], "Tokens listed.")
 _TEXTS = flags.DEFINE_integer("texts", 1000, "Test texts, at most.", 20)
@@ -36,8 +38,8 @@ _BATCHES = (1, 8)
 
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
-  compilation.cache_programs()
-  checkpoint.use_its_vocabulary(config)
+  compile_cache.cache_programs()
+  orbax_checkpoint.use_its_vocabulary(config)
   model = api.load(workdir)
   sizes = [0, *map(int, _SIZES.value)]
   for size in sizes[1:]:
@@ -92,7 +94,7 @@ def _row(model: api.Model, targets_NxT, found_LxNxT, all_LxNxT) -> dict[str, flo
     "tokens": statistics.fmean(same),
     "texts": 100 * float(np.mean([share == 100 for share in same])),
     "guesses": 100 * float(below_LxN.mean()) if below_LxN.size else 100.0,
-    "rougeL": metrics.rouge(texts(targets_NxT), written)["rougeL"],
+    "rougeL": text_metrics.rouge(texts(targets_NxT), written)["rougeL"],
     "distinct": 100 * len(set(written)) / len(written),
   }
 
@@ -114,4 +116,4 @@ def _times(
 
 
 if __name__ == "__main__":
-  command.run(main)
+  runner.run(main)

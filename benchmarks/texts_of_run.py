@@ -5,7 +5,7 @@
 import ml_collections
 import numpy as np
 
-from elmer_jax import api
+from elmer_jax.generation import api
 from elmer_jax.training import batches
 
 BATCH = 20  # texts at a time

@@ -43,7 +43,7 @@ from elmer_jax.model import flops
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.objectives import lplm
 from elmer_jax.parallel import chips, mesh, sharding
-from elmer_jax.special_ids import BOS_ID, EOS_ID
+from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID
 from elmer_jax.training import optimizer, step
 
 try:

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from absl import app, flags
 
-from elmer_jax.data import metrics, sources
-from elmer_jax.errors import UserError
+from elmer_jax.core.errors import UserError
+from elmer_jax.data.readers import documents_and_pairs
+from elmer_jax.metrics import text_metrics
 
 _OUTPUTS = flags.DEFINE_string("outputs", None, "Folder of the outputs.", required=True)
 _PLACES = {"rouge1": 0, "rouge2": 1, "rougeL": 3}  # among the published figures
@@ -36,7 +37,7 @@ def main(argv: list[str]) -> None:
     raise SystemExit(f"error: {folder} holds no SYSTEM-test-output.rouge")
   print(f"{'':14}{'published':>22}{'ours':>22}{'difference':>22}")
   for name in names:
-    ours = metrics.rouge(gold, _lines(folder, f"{name}.txt"))
+    ours = text_metrics.rouge(gold, _lines(folder, f"{name}.txt"))
     published = _published(folder / f"{name}.rouge")
     systems[name.removesuffix("-test-output")] = {"published": published, "ours": ours}
     differences = {key: ours[key] - published[key] for key in _PLACES}
@@ -63,7 +64,11 @@ def _published(path: Path) -> dict[str, float]:
 
 def _lines(folder: Path, name: str) -> list[str]:
   try:
-    return list(sources.read_documents(sources.expand_files(f"{folder}/{name}*")))
+    return list(
+      documents_and_pairs.read_documents(
+        documents_and_pairs.expand_files(f"{folder}/{name}*")
+      )
+    )
   except UserError as error:
     raise SystemExit(f"error: {error}") from None
 

@@ -13,8 +13,8 @@ TensorFlow.
 import importlib
 
 _HOME_OF = {
-  "load": "elmer_jax.api",
-  "generate": "elmer_jax.api",
+  "load": "elmer_jax.generation.api",
+  "generate": "elmer_jax.generation.api",
 }
 
 __version__ = "0.1.0"

@@ -13,8 +13,8 @@ import os
 
 from absl import flags
 
-from elmer_jax.command import run_flags
-from elmer_jax.errors import UserError
+from elmer_jax.commands.runner import run_flags
+from elmer_jax.core.errors import UserError
 
 _INPUT = flags.DEFINE_string("input", None, "The folder of a run.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to make; must not exist yet.")
@@ -25,7 +25,7 @@ def main() -> None:
   for flag in (_INPUT, _OUTPUT):
     if flag.value is None:
       raise UserError(f"--{flag.name} is missing")
-  from elmer_jax.training.averaging import average
+  from elmer_jax.checkpoints.averaging import average
 
   average(_INPUT.value, _OUTPUT.value, _LAST.value)
 

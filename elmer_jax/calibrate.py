@@ -19,8 +19,8 @@ import ml_collections
 import numpy as np
 from absl import flags, logging
 
-from elmer_jax import command
-from elmer_jax.errors import UserError
+from elmer_jax.commands import runner
+from elmer_jax.core.errors import UserError
 
 _LOSS = flags.DEFINE_float("loss", 0.3, "What texts may lose on average, in points.", 0)
 _MEASURE = flags.DEFINE_enum(
@@ -44,29 +44,35 @@ _BATCH = 16
 
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
-  from elmer_jax import api, compilation
-  from elmer_jax.decoding import gated
-  from elmer_jax.evaluation import exit_quality
-  from elmer_jax.training import checkpoint, gate_file, gates, workdirs
+  from elmer_jax.checkpoints import orbax_checkpoint
+  from elmer_jax.commands import run_folder
+  from elmer_jax.core import compile_cache
+  from elmer_jax.decoding.gate import (
+    exit_quality,
+    gate_file,
+    gate_fitting,
+    gated_decoding,
+  )
+  from elmer_jax.generation import api
 
   if not 0.5 <= _CONFIDENCE.value < 1:
     raise UserError(f"--confidence lies in [0.5, 1); it is {_CONFIDENCE.value}")
   if _TRIM.value >= config.model.decoder_layers:
     raise UserError(f"--trim={_TRIM.value} must be below model.decoder_layers")
-  checkpoint.use_its_vocabulary(config)
-  workdirs.claim(config, workdir)
-  compilation.cache_programs()
+  orbax_checkpoint.use_its_vocabulary(config)
+  run_folder.claim(config, workdir)
+  compile_cache.cache_programs()
   model = api.load(workdir)
-  gated.check(model.objective, model.config)
+  gated_decoding.check(model.objective, model.config)
   length = model.target_length
   start = time.monotonic()
   train = _batches(config, workdir, model, "train")
   sources = (batch["source_ids"] for batch in train)
-  gate = gates.fit(model.config, model.params, sources, length)
+  gate = gate_fitting.fit(model.config, model.params, sources, length)
   fitted = time.monotonic()
   held_out = list(_batches(config, workdir, model, "validation"))
   targets = np.concatenate([batch["target_ids"] for batch in held_out])
-  outcomes = gates.watch(
+  outcomes = gate_fitting.watch(
     model.config,
     model.params,
     gate,
@@ -75,14 +81,16 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
     exit_quality.make(_MEASURE.value, model.vocabulary, targets),
     _TRIM.value,
   )
-  for row in gates.static_rows(outcomes, _CONFIDENCE.value):
+  for row in gate_fitting.static_rows(outcomes, _CONFIDENCE.value):
     logging.info(
       "depth %d: loses %.2f, at most %.2f (%s)",
       *(row.most, row.loss, row.bound, _MEASURE.value),
     )
   least = max(2, _TRIM.value + 1)  # a gate has two layers; one sees what was dropped
-  row = gates.choose(gates.gate_rows(outcomes, _CONFIDENCE.value, least), _LOSS.value)
-  gate = gated.cut(gate, row.most)
+  row = gate_fitting.choose(
+    gate_fitting.gate_rows(outcomes, _CONFIDENCE.value, least), _LOSS.value
+  )
+  gate = gated_decoding.cut(gate, row.most)
   stated = {
     "measure": _MEASURE.value,
     "stated_loss": _LOSS.value,
@@ -94,7 +102,7 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
     "mean_layers": round(row.layers, 3),
     "most_layers": row.most,
   }
-  folder, step = checkpoint.find(workdir)
+  folder, step = orbax_checkpoint.find(workdir)
   gate_file.write(
     folder / str(step), gate_file.Calibrated(gate, row.threshold, _TRIM.value, stated)
   )
@@ -123,4 +131,4 @@ def _batches(
 
 
 if __name__ == "__main__":
-  command.run(main)
+  runner.run(main)

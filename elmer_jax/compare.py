@@ -21,22 +21,23 @@ from pathlib import Path
 import ml_collections
 from absl import logging
 
-from elmer_jax import command, configuration
+from elmer_jax import configuration
+from elmer_jax.commands import runner
 
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
-  from elmer_jax.comparison import progress
-  from elmer_jax.comparison.work import Work
-  from elmer_jax.training import workdirs
+  from elmer_jax.commands import run_folder
+  from elmer_jax.comparison import stages
+  from elmer_jax.comparison.comparison import Work
 
   work = Work(config, Path(os.path.abspath(workdir)))
-  workdirs.claim(
+  run_folder.claim(
     config, workdir, configuration.COMPARISON_MAY_CHANGE, configuration.comparison
   )
-  progress.run(work.stages())
+  stages.run(work.stages())
   print(work.places.table.with_suffix(".md").read_text(encoding="utf-8"), end="")
   logging.info("%s shows it; table.json beside it has all figures", work.places.page)
 
 
 if __name__ == "__main__":
-  command.run(main, configuration.comparison)
+  runner.run(main, configuration.comparison)

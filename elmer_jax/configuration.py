@@ -11,7 +11,7 @@ import re
 
 import ml_collections
 
-from elmer_jax.errors import UserError
+from elmer_jax.core.errors import UserError
 from elmer_jax.model.config import ModelConfig
 
 
@@ -254,6 +254,17 @@ def profiled_steps(config: ml_collections.ConfigDict) -> range:
       f"({config.train.steps}): '10', or '10:12'"
     )
   return range(first, last + 1)
+
+
+def flat_keys(config: ml_collections.ConfigDict | None) -> dict[str, object]:
+  """Returns {"data.batch_size": 16, ...}, the leaves of a configuration."""
+  flat = {}
+  for key, value in (config or {}).items():
+    if isinstance(value, ml_collections.ConfigDict):
+      flat |= {f"{key}.{inner}": leaf for inner, leaf in flat_keys(value).items()}
+    else:
+      flat[key] = value
+  return flat
 
 
 def model_config(

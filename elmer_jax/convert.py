@@ -15,8 +15,8 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from elmer_jax.command import run_flags
-from elmer_jax.errors import UserError
+from elmer_jax.commands.runner import run_flags
+from elmer_jax.core.errors import UserError
 
 _INPUT = flags.DEFINE_string("input", None, "What to read: a folder or a checkpoint.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to make; must not exist yet.")
@@ -35,9 +35,9 @@ def main() -> None:
     if flag.value is None:
       raise UserError(f"--{flag.name} is missing")
   from elmer_jax import objectives
-  from elmer_jax.data.vocabulary import Vocabulary
-  from elmer_jax.interop import bart_names, hf_folder
-  from elmer_jax.training import checkpoint
+  from elmer_jax.checkpoints import orbax_checkpoint
+  from elmer_jax.checkpoints.huggingface import bart_names, hf_folder
+  from elmer_jax.tokenizer.bpe import Vocabulary
 
   if _OBJECTIVE.value not in (None, *objectives.NAMES):
     known = ", ".join(objectives.NAMES)
@@ -46,7 +46,7 @@ def main() -> None:
   if output.exists() and not (output.is_dir() and not any(output.iterdir())):
     raise UserError(f"--output={output} exists already: name a new folder")
 
-  loaded = checkpoint.load(_INPUT.value)
+  loaded = orbax_checkpoint.load(_INPUT.value)
   vocabulary = Vocabulary.load(loaded.vocabulary)
   metadata = loaded.metadata
   if _OBJECTIVE.value:
@@ -63,7 +63,7 @@ def main() -> None:
     hf_folder.write(str(output), loaded.config, loaded.params, metadata, vocabulary)
   else:
     vocabulary.save(output / "vocabulary")
-    checkpoint.write_weights(str(output), loaded.config, loaded.params, metadata)
+    orbax_checkpoint.write_weights(str(output), loaded.config, loaded.params, metadata)
   shapes = bart_names.shapes(loaded.config)
   del shapes[bart_names.BIAS]  # a constant that BART's files carry
   logging.info(

@@ -18,8 +18,8 @@ in a file that the same command goes on from.
 import ml_collections
 from absl import flags
 
-from elmer_jax import command
-from elmer_jax.errors import UserError
+from elmer_jax.commands import runner
+from elmer_jax.core.errors import UserError
 
 _OUTPUT = flags.DEFINE_string("output", None, "The JSONL file to make.")
 _BEAMS = flags.DEFINE_integer(
@@ -29,14 +29,14 @@ _BATCH = flags.DEFINE_integer("batch_size", 32, "Texts at a time.", 1)
 
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
-  from elmer_jax import compilation
-  from elmer_jax.distillation import distill
+  from elmer_jax.core import compile_cache
+  from elmer_jax.generation.distillation import distill
 
   if not _OUTPUT.value:
     raise UserError("--output is missing: the JSONL file to make")
-  compilation.cache_programs()
+  compile_cache.cache_programs()
   distill(config, workdir, _OUTPUT.value, _BEAMS.value, _BATCH.value)
 
 
 if __name__ == "__main__":
-  command.run(main)
+  runner.run(main)

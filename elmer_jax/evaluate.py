@@ -19,7 +19,7 @@ from pathlib import Path
 import ml_collections
 from absl import flags
 
-from elmer_jax import command
+from elmer_jax.commands import runner
 
 _SPLIT = flags.DEFINE_enum(
   "split", None, ["test", "validation"], "What is measured; see the top of the file."
@@ -32,12 +32,12 @@ _ORACLE = flags.DEFINE_bool(
 
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
-  from elmer_jax import stages
-  from elmer_jax.evaluation.report import write_report
+  from elmer_jax.commands import pipeline
+  from elmer_jax.reports.run_report import write_report
 
-  stages.evaluate(config, workdir, _SPLIT.value, oracle_length=_ORACLE.value)
+  pipeline.evaluate(config, workdir, _SPLIT.value, oracle_length=_ORACLE.value)
   write_report([workdir], Path(workdir) / "report")
 
 
 if __name__ == "__main__":
-  command.run(main)
+  runner.run(main)

@@ -17,12 +17,13 @@ from typing import TextIO
 
 from absl import flags
 
-from elmer_jax import api, compilation
-from elmer_jax.command import run_flags
+from elmer_jax.commands.runner import run_flags
+from elmer_jax.core import compile_cache
+from elmer_jax.core.atomic_files import replacing
+from elmer_jax.core.errors import UserError
 from elmer_jax.decoding.incremental import Search
-from elmer_jax.errors import UserError
-from elmer_jax.files import replacing
-from elmer_jax.streaming import Progress
+from elmer_jax.generation import api
+from elmer_jax.generation.generation_progress import Progress
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir or checkpoint.")
 _INPUT = flags.DEFINE_string("input", "-", "Text file, a source a line; - is stdin.")
@@ -67,7 +68,7 @@ _KEEP = flags.DEFINE_bool("keep_repeats", False, "Keep tokens that repeat the la
 def main() -> None:
   if not _CHECKPOINT.value:
     raise UserError("--checkpoint is missing: the workdir of a run")
-  compilation.cache_programs()
+  compile_cache.cache_programs()
   with _reader(_INPUT.value) as source:
     # Only now is it worth loading a model.
     model = api.load(_CHECKPOINT.value)

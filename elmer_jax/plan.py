@@ -21,8 +21,8 @@ import sys
 import ml_collections
 from absl import flags
 
-from elmer_jax import command
-from elmer_jax.errors import UserError
+from elmer_jax.commands import runner
+from elmer_jax.core.errors import UserError
 
 _TOPOLOGY = flags.DEFINE_string(
   "topology", None, "v4:4x4x4, v4-128, v5e-256, v5p-128, …; or local, this machine."
@@ -45,16 +45,20 @@ _FORMAT = flags.DEFINE_enum("format", "table", ["table", "json"], "Of what is pr
 def main(config: ml_collections.ConfigDict) -> None:
   import jax
 
-  from elmer_jax.planning import local, table, trials
+  from elmer_jax.planning import parameter_table, table, trials
 
   if _TOPOLOGY.value is None and not _SWEEP.value:
     raise UserError(
       "--topology is missing: v4:4x4x4, v4-128, v5e-256, …; or local, this machine"
     )
   if _TOPOLOGY.value == "local":
-    found = local.lay_out(*trials.here(config, _MESH.value))
+    found = parameter_table.lay_out(*trials.here(config, _MESH.value))
     as_json = _FORMAT.value == "json"
-    print(json.dumps(local.as_json(found)) if as_json else local.page(found))
+    print(
+      json.dumps(parameter_table.as_json(found))
+      if as_json
+      else parameter_table.page(found)
+    )
     return
   # The devices are libtpu's; JAX itself needs none but a place to start from.
   jax.config.update("jax_platforms", "cpu")
@@ -74,4 +78,4 @@ def main(config: ml_collections.ConfigDict) -> None:
 
 
 if __name__ == "__main__":
-  command.run_without_folder(main)
+  runner.run_without_folder(main)

@@ -9,9 +9,9 @@ Writes index.html, which needs no other file and no network, and summary.json.
 
 from absl import flags
 
-from elmer_jax import command
-from elmer_jax.errors import UserError
-from elmer_jax.evaluation import report
+from elmer_jax.commands import runner
+from elmer_jax.core.errors import UserError
+from elmer_jax.reports import run_report
 
 RUNS = flags.DEFINE_list("runs", [], "Folders of evaluated runs, by commas.")
 OUTPUT = flags.DEFINE_string("output", "", "Folder for index.html and summary.json.")
@@ -20,10 +20,10 @@ OUTPUT = flags.DEFINE_string("output", "", "Folder for index.html and summary.js
 def main() -> None:
   if not RUNS.value or not OUTPUT.value:
     raise UserError("--runs=DIR[,DIR] and --output=DIR are both needed")
-  summary = report.write_report(RUNS.value, OUTPUT.value)
-  print("\n".join(report.in_words(summary)))
+  summary = run_report.write_report(RUNS.value, OUTPUT.value)
+  print("\n".join(run_report.in_words(summary)))
   print(f"Report: {OUTPUT.value}/index.html (its figures: summary.json)")
 
 
 if __name__ == "__main__":
-  command.run_flags(main)
+  runner.run_flags(main)

@@ -8,7 +8,7 @@ python -m elmer_jax.train --config=configs/NAME.py --workdir=DIR
 import ml_collections
 from absl import flags
 
-from elmer_jax import command
+from elmer_jax.commands import runner
 
 _DISTRIBUTED = flags.DEFINE_string(
   "distributed",
@@ -22,10 +22,10 @@ _PATIENCE = flags.DEFINE_float(
 
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
-  from elmer_jax import stages
+  from elmer_jax.commands import pipeline
 
-  stages.train(config, workdir, _DISTRIBUTED.value, _PATIENCE.value)
+  pipeline.train(config, workdir, _DISTRIBUTED.value, _PATIENCE.value)
 
 
 if __name__ == "__main__":
-  command.run(main)
+  runner.run(main)

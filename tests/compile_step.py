@@ -14,7 +14,7 @@ import jax
 import tiny
 
 from elmer_jax import objectives
-from elmer_jax.model import placement
+from elmer_jax.model import sharding_constraints
 from elmer_jax.parallel import sharding
 from elmer_jax.parallel.mesh import make_mesh
 from elmer_jax.training.optimizer import make_optimizer
@@ -56,8 +56,8 @@ class Nowhere:
 if __name__ == "__main__":
   for changes, constrained in json.loads(sys.argv[1]):
     print("case", json.dumps(changes), file=sys.stderr, flush=True)
-    current = placement.current
+    current = sharding_constraints.current
     if not constrained:
-      placement.current = Nowhere()
+      sharding_constraints.current = Nowhere()
     compile_step(changes)
-    placement.current = current
+    sharding_constraints.current = current

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from elmer_jax.interop.bart_names import from_bart
+from elmer_jax.checkpoints.huggingface.bart_names import from_bart
 from elmer_jax.model.config import ModelConfig
 
 FOLDER = Path(__file__).parent / "golden"

@@ -6,7 +6,7 @@ import numpy as np
 
 from elmer_jax import configuration
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.special_ids import BOS_ID, EOS_ID, PAD_ID
+from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID, PAD_ID
 
 
 def configure(**changes):

@@ -11,10 +11,11 @@ import ml_collections
 import optax
 
 from elmer_jax import configuration
-from elmer_jax.data.vocabulary import Vocabulary
+from elmer_jax.checkpoints import orbax_checkpoint
+from elmer_jax.checkpoints.train_state import State
+from elmer_jax.commands import run_folder
 from elmer_jax.model import elmer
-from elmer_jax.training import checkpoint, workdirs
-from elmer_jax.training.step import State
+from elmer_jax.tokenizer.bpe import Vocabulary
 
 STEP = 6
 
@@ -23,20 +24,20 @@ def write(
   config: ml_collections.ConfigDict, workdir: Path, vocabulary: Vocabulary
 ) -> None:
   """Writes configuration, checkpoint and metrics, as far as `evaluate` reads them."""
-  workdirs.claim(config, str(workdir))
+  run_folder.claim(config, str(workdir))
   sizes = configuration.model_config(config, vocabulary.size)
   params = listening(elmer.initialise(sizes, 0))
   state = State(jnp.int32(STEP), params, optax.adam(1e-3).init(params))
   metadata = {
-    "model": checkpoint.describe(sizes),
+    "model": orbax_checkpoint.describe(sizes),
     "objective": config.objective.to_dict(),
     "source_length": config.data.source_length,
     "target_length": config.data.target_length,
     "seconds": 0.0,
   }
-  folder = checkpoint.folder_of(str(workdir))
-  with checkpoint.open_manager(folder, keep=1) as manager:
-    checkpoint.save(manager, state, metadata)
+  folder = orbax_checkpoint.folder_of(str(workdir))
+  with orbax_checkpoint.open_manager(folder, keep=1) as manager:
+    orbax_checkpoint.save(manager, state, metadata)
     manager.wait_until_finished()
   vocabulary.save(folder / "vocabulary")
   lines = [

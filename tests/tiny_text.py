@@ -7,7 +7,7 @@ import tempfile
 
 import numpy as np
 
-from elmer_jax.data.vocabulary import Vocabulary
+from elmer_jax.tokenizer.bpe import Vocabulary
 
 _WORDS = (
   "the a small large reader writer returns takes gives holds list number text window "

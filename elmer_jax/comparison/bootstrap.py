@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from elmer_jax.data import metrics
+from elmer_jax.metrics import text_metrics
 
 LEVEL = 0.95  # of the intervals
 
@@ -34,7 +34,7 @@ class Sums:
 
 def rouge_sums(targets: Sequence[str], outputs: Sequence[str]) -> Sums:
   """Returns the sums of ROUGE: a mean over examples."""
-  each = metrics.rouge_of_each(targets, outputs)
+  each = text_metrics.rouge_of_each(targets, outputs)
 
   def scores(sums: np.ndarray) -> dict[str, np.ndarray]:
     return {name: sums[..., i] / sums[..., -1] for i, name in enumerate(each)}
@@ -44,7 +44,9 @@ def rouge_sums(targets: Sequence[str], outputs: Sequence[str]) -> Sums:
 
 def bleu_sums(targets: Sequence[str], outputs: Sequence[str], order: int) -> Sums:
   """Returns the sums of BLEU-1 to BLEU-`order`: n-grams over all examples."""
-  return Sums(metrics.bleu_counts(targets, outputs, order), metrics.bleu_of_counts)
+  return Sums(
+    text_metrics.bleu_counts(targets, outputs, order), text_metrics.bleu_of_counts
+  )
 
 
 class Resamples:

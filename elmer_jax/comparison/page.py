@@ -4,10 +4,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from elmer_jax.comparison import rows, table
+from elmer_jax.comparison import table, variants
 from elmer_jax.comparison.table import Table
-from elmer_jax.evaluation import exit_map, markup, plots
-from elmer_jax.evaluation.report import SCORES
+from elmer_jax.metrics.names import SCORES
+from elmer_jax.reports import exit_map, html_page, plots
 
 TEXTS = 8  # shown with their exit maps
 _MAPPED = ("hard_pretrained", "soft_pretrained", "hard_random", "soft_random")
@@ -31,7 +31,7 @@ def page(results: dict, samples: Mapping[str, Sequence[dict]]) -> str:
     f"{results['examples']:,} examples"
   )
   sections = [_overview(results), _tables(results), _maps(entries, samples, layers)]
-  return markup.page("Comparison", subtitle, sections, layers)
+  return html_page.page("Comparison", subtitle, sections, layers)
 
 
 def _overview(results: dict) -> str:
@@ -42,15 +42,15 @@ def _overview(results: dict) -> str:
       1e3 * entry["seconds"]["text_1"],
       entry["scores"][main]["value"],
       entry["scores"][main].get("interval"),
-      "ink" if rows.ROWS[name].trained.startswith("ar_") else "accent",
+      "ink" if variants.ROWS[name].trained.startswith("ar_") else "accent",
       entry["start"] == "pretrained",
     )
     for name, entry in results["rows"].items()
     if entry["seconds"]
   ]
-  return markup.section(
+  return html_page.section(
     "Quality against latency",
-    markup.figure(
+    html_page.figure(
       plots.quality_against_latency(marks, SCORES[main]),
       f"{SCORES[main]} of the test outputs with its 95 % interval, against the time "
       "from a text to its output, one at a time, tokenisation included. Discs started "
@@ -72,7 +72,7 @@ def _tables(results: dict) -> str:
     )
   ]
   blocks += [
-    markup.paragraph(
+    html_page.paragraph(
       "Scores 0 to 100, over all test outputs. Repeats: adjacent equal tokens, which "
       "are removed from what is written in one pass. Foreign source: each source "
       "replaced by another example's. Times are medians with all rows in turn; ids to "
@@ -81,32 +81,32 @@ def _tables(results: dict) -> str:
     ),
   ]
   if results["claims"]:
-    heading = markup.element("h3", "What the paper claims")
+    heading = html_page.element("h3", "What the paper claims")
     blocks += [heading, _table(table.claims_table(results))]
   if results["differences"]:
-    heading = markup.element("h3", "What one change brings")
+    heading = html_page.element("h3", "What one change brings")
     blocks += [heading, _table(table.differences_table(results))]
-  return markup.section("Figures", *blocks)
+  return html_page.section("Figures", *blocks)
 
 
 def _table(cells: Table, models: int | None = None) -> str:
   """Returns the markup of a table, with a rule below its first `models` rows."""
 
   def line(texts: Sequence[str], tag: str, css: str = "") -> str:
-    first, *others = map(markup.escape, texts)
-    inner = markup.element("th", first)
+    first, *others = map(html_page.escape, texts)
+    inner = html_page.element("th", first)
     # No line break inside a score's name.
     unbroken = (text.replace("-", "\u2011") for text in others)
-    inner += "".join(markup.element(tag, text) for text in unbroken)
-    return markup.element("tr", inner, css)
+    inner += "".join(html_page.element(tag, text) for text in unbroken)
+    return html_page.element("tr", inner, css)
 
-  head = markup.element("thead", line(cells.heads, "th"))
+  head = html_page.element("thead", line(cells.heads, "th"))
   body = "".join(
     line(row, "td", "first-baseline" if number == models else "")
     for number, row in enumerate(cells.rows)
   )
-  inner = markup.element("table", head + markup.element("tbody", body), "scores")
-  return markup.element("div", inner, "wide")
+  inner = html_page.element("table", head + html_page.element("tbody", body), "scores")
+  return html_page.element("div", inner, "wide")
 
 
 def _maps(
@@ -117,7 +117,7 @@ def _maps(
   if not shown:
     return ""
   blocks = [
-    markup.paragraph(
+    html_page.paragraph(
       "Each token has the colour of the layer at which it left (hard exit) or at which "
       "its prediction last changed; what it was before stands above it."
     ),
@@ -126,15 +126,15 @@ def _maps(
   for several in zip(*(samples[name][:TEXTS] for name in shown), strict=True):
     lines = []
     for label in ("source", "reference"):
-      text = markup.element("p", markup.visible(several[0][label]))
-      lines += [markup.element("h3", label), text]
+      text = html_page.element("p", html_page.visible(several[0][label]))
+      lines += [html_page.element("h3", label), text]
     maps = "".join(map(_map, several, (entries[name] for name in shown)))
-    lines.append(markup.element("div", maps, "beside"))
-    blocks.append(markup.element("article", "".join(lines), "sample"))
-  return markup.section("Exit maps", *blocks)
+    lines.append(html_page.element("div", maps, "beside"))
+    blocks.append(html_page.element("article", "".join(lines), "sample"))
+  return html_page.section("Exit maps", *blocks)
 
 
 def _map(sample: dict, entry: dict) -> str:
-  heading = markup.element("h3", markup.escape(table.full_label(entry)))
+  heading = html_page.element("h3", html_page.escape(table.full_label(entry)))
   tokens = exit_map.tokens(sample["layers"], sample["exit_layers"])
-  return markup.element("div", heading + exit_map.coloured(tokens))
+  return html_page.element("div", heading + exit_map.coloured(tokens))

@@ -28,11 +28,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from elmer_jax.comparison import bootstrap, rows
+from elmer_jax.comparison import bootstrap, variants
 from elmer_jax.comparison.bootstrap import Resamples, Sums
-from elmer_jax.comparison.rows import Row
-from elmer_jax.data import metrics
-from elmer_jax.evaluation.report import SCORES
+from elmer_jax.comparison.variants import Row
+from elmer_jax.metrics import text_metrics
+from elmer_jax.metrics.names import SCORES
 
 # What differences are told of, as far as the task has them.
 _TOLD = ("rouge1", "rouge2", "rougeL", "bleu2", "bleu4")
@@ -116,11 +116,11 @@ def collect(
     },
     "claims": [
       {"claim": claim.text, **told}
-      for claim in rows.CLAIMS
+      for claim in variants.CLAIMS
       for told in _difference(table, scored, claim.better, claim.worse)
     ],
     "differences": [
-      {"row": row.label, "beside": rows.ROWS[row.beside].label, **told}
+      {"row": row.label, "beside": variants.ROWS[row.beside].label, **told}
       for row in measured
       if row.beside
       for told in _difference(table, scored, row.name, row.beside)
@@ -136,7 +136,7 @@ def _main(found: Mapping) -> Mapping[str, float]:
 def _sums(measured: Measured) -> list[Sums]:
   """Returns the sums of each family of scores that the task has."""
   targets, outputs = (
-    [metrics.one_line(line[side]) for line in measured.predictions]
+    [text_metrics.one_line(line[side]) for line in measured.predictions]
     for side in ("reference", "output")
   )
   has = _main(measured.found).keys()
@@ -188,7 +188,7 @@ def _row(
 
 def _speed(seconds: Mapping[str, Mapping[str, float]], name: str) -> dict[str, float]:
   """Returns how many times as fast as by the references a text is written, alone."""
-  references = {"greedy": rows.GREEDY, "beam4": rows.BEAM}
+  references = {"greedy": variants.GREEDY, "beam4": variants.BEAM}
   if name not in seconds:
     return {}
   return {
@@ -200,7 +200,7 @@ def _speed(seconds: Mapping[str, Mapping[str, float]], name: str) -> dict[str, f
 
 def _share(table: Mapping, scored: Mapping, name: str) -> dict:
   """Returns a row's scores as shares of the greedy autoregressive model's."""
-  reference = rows.GREEDY.replace("pretrained", table[name]["start"])
+  reference = variants.GREEDY.replace("pretrained", table[name]["start"])
   if reference not in table or name == reference:
     return {}
   shares = {}

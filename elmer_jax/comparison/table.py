@@ -5,10 +5,10 @@
 import dataclasses
 from collections.abc import Sequence
 
-from elmer_jax.comparison.rows import STARTS
-from elmer_jax.data import metrics
+from elmer_jax.comparison.variants import STARTS
 from elmer_jax.evaluation.latency import BATCHES
-from elmer_jax.evaluation.report import SCORES, SYSTEMS
+from elmer_jax.metrics import text_metrics
+from elmer_jax.metrics.names import SCORES, SYSTEMS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ def columns(results: dict) -> list[str]:
   """Returns the scores that have a column: of BLEU the longest alone."""
   names = [name for name in results["metrics"] if not name.startswith("bleu")]
   names += [name for name in results["metrics"] if name.startswith("bleu")][-1:]
-  return sorted(names, key=lambda name: (name not in metrics.ROUGE, name))
+  return sorted(names, key=lambda name: (name not in text_metrics.ROUGE, name))
 
 
 def full_label(entry: dict) -> str:

@@ -24,7 +24,7 @@ import math
 
 import numpy as np
 
-from elmer_jax.data.vocabulary import Vocabulary
+from elmer_jax.tokenizer.bpe import Vocabulary
 
 _FIRST_ORDINARY_ID = 4  # BOS, PAD, EOS and UNK stand below; MASK is the last id
 _WORD = 2**64 - 1

@@ -28,11 +28,11 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from elmer_jax.data import prepared
-from elmer_jax.data.cache import Cache
+from elmer_jax.core.errors import UserError
+from elmer_jax.data import prepared_data
+from elmer_jax.data.cache.cache import Cache
 from elmer_jax.data.corruption import Corruption, corrupt, example_rng
-from elmer_jax.data.vocabulary import BOS_ID, EOS_ID, PAD_ID, Vocabulary
-from elmer_jax.errors import UserError
+from elmer_jax.tokenizer.bpe import BOS_ID, EOS_ID, PAD_ID, Vocabulary
 
 # More threads only fight for Python's lock: two make half as many batches as one.
 _READING = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
@@ -251,7 +251,7 @@ def open_batches(
   Raises:
     UserError: the data isn't prepared, is damaged, or doesn't fit the configuration.
   """
-  caches = prepared.open_caches(config, workdir, vocabulary, split)
+  caches = prepared_data.open_caches(config, workdir, vocabulary, split)
   documents = caches[0][0].manifest["kind"] == "lplm"
   return Batches(
     caches,

@@ -28,21 +28,23 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from elmer_jax.data import loader, metrics, public, public_files, pydocs, spelling
+from elmer_jax.core.errors import UserError
+from elmer_jax.data import loader
+from elmer_jax.data.cache.windows import Boundaries, windows
 from elmer_jax.data.corruption import Corruption
-from elmer_jax.data.public_files import use_files as use_files
-from elmer_jax.data.recipe import (
+from elmer_jax.data.datasets import dataset_files, pydocs, registry, spelling
+from elmer_jax.data.datasets.dataset import (
   Item,
   Recipe,
   characters,
   pairs_recipe,
   text_recipe,
 )
-from elmer_jax.data.task_vocabulary import FEATURES, VOCABULARY
-from elmer_jax.data.task_vocabulary import use_vocabulary as use_vocabulary
-from elmer_jax.data.vocabulary import BOS_ID, EOS_ID, PAD_ID, Vocabulary
-from elmer_jax.data.windows import Boundaries, windows
-from elmer_jax.errors import UserError
+from elmer_jax.data.datasets.dataset_files import use_files as use_files
+from elmer_jax.data.seqio_vocabulary import FEATURES, VOCABULARY
+from elmer_jax.data.seqio_vocabulary import use_vocabulary as use_vocabulary
+from elmer_jax.metrics import text_metrics
+from elmer_jax.tokenizer.bpe import BOS_ID, EOS_ID, PAD_ID, Vocabulary
 
 
 @functools.cache
@@ -69,7 +71,7 @@ class RecipeSource(seqio.DataSource):
   @property
   def recipe(self) -> Recipe:
     """The recipe; of a public set, the one that reads the files chosen for it."""
-    return public_files.resolve(self._recipe)
+    return dataset_files.resolve(self._recipe)
 
   @property
   def splits(self) -> Sequence[str]:
@@ -228,8 +230,8 @@ def register_lplm(recipe: Recipe) -> seqio.Task:
 
 def register_pairs(
   recipe: Recipe,
-  postprocess_fn: Callable | None = metrics.one_line,
-  metric_fns: Sequence[Callable] = (metrics.rouge, metrics.distinct),
+  postprocess_fn: Callable | None = text_metrics.one_line,
+  metric_fns: Sequence[Callable] = (text_metrics.rouge, text_metrics.distinct),
 ) -> seqio.Task:
   """Registers a recipe of pairs as a task under its name, with what scores it."""
   return _register(recipe, [cut_pairs], postprocess_fn, metric_fns)
@@ -359,12 +361,12 @@ def _register_own() -> None:
   slips = spelling.pairs
   register_pairs(Recipe("pydocs_spelling", "pairs", slips, size=size_of(slips)))
   register_mixture("pydocs_pretrain", {"pydocs_lplm": 1.0})
-  for entry in public.SETS.values():
+  for entry in registry.SETS.values():
     if entry.recipe.kind == "lplm":
       register_lplm(entry.recipe)
     else:
       register_pairs(entry.recipe, entry.postprocess_fn, entry.metric_fns)
-  for name, parts in public.MIXTURES.items():
+  for name, parts in registry.MIXTURES.items():
     register_mixture(name, parts)
 
 

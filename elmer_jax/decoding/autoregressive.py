@@ -14,7 +14,7 @@ from elmer_jax.decoding import beam
 from elmer_jax.decoding.incremental import Search, Sequences, Writer, blank, constrain
 from elmer_jax.model import elmer
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.special_ids import EOS_ID, PAD_ID
+from elmer_jax.tokenizer.special_ids import EOS_ID, PAD_ID
 
 
 @functools.partial(jax.jit, static_argnames=("config", "length", "search"))

@@ -21,7 +21,7 @@ from elmer_jax.decoding.incremental import (
   blank,
   constrain,
 )
-from elmer_jax.special_ids import EOS_ID, PAD_ID
+from elmer_jax.tokenizer.special_ids import EOS_ID, PAD_ID
 
 # What the beams but the first one start from, so that they don't all do the same.
 _FAR_BEHIND = -1e9

@@ -12,14 +12,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from elmer_jax.decoding import screen
-from elmer_jax.decoding.screen import Screen
+from elmer_jax.decoding.cpu import bfloat16_argmax
+from elmer_jax.decoding.cpu.bfloat16_argmax import Screen
 from elmer_jax.model.elmer import Elmer, Head
 from elmer_jax.objectives.linear_cross_entropy import (
   linear_cross_entropy,
   logits_by_id,
 )
-from elmer_jax.special_ids import PAD_ID
+from elmer_jax.tokenizer.special_ids import PAD_ID
 
 _TOKENS = 64  # whose logits exist at one time on a CPU: 13 MB at base size
 _PARTS = 64  # of the vocabulary, for threads to share a reduction
@@ -55,7 +55,7 @@ def predict(
   head = model.head(choose_with_bias)
 
   def look(states_NxD):
-    ids_N, is_certain = screen.predict(states_NxD, head, guess_by)
+    ids_N, is_certain = bfloat16_argmax.predict(states_NxD, head, guess_by)
     return jax.lax.cond(is_certain, lambda: ids_N, lambda: _read(states_NxD, head).ids)
 
   return _in_groups(look, model.decoder.off_ramp(hidden_BxTxD))

@@ -12,15 +12,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from elmer_jax.decoding import sources
-from elmer_jax.errors import UserError
+from elmer_jax.core.errors import UserError
+from elmer_jax.decoding.cpu import encoder_groups
 from elmer_jax.model.decoder import DecoderLayer
 from elmer_jax.model.elmer import Elmer
 from elmer_jax.model.layers import Cached
 from elmer_jax.model.stack import unstack
 from elmer_jax.objectives.autoregressive import START_ID
 from elmer_jax.objectives.linear_cross_entropy import full_logits
-from elmer_jax.special_ids import BOS_ID, EOS_ID, PAD_ID
+from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID, PAD_ID
 
 NEVER = -jnp.inf  # the score of what must not be chosen
 
@@ -64,7 +64,7 @@ class Writer:
 
   @classmethod
   def start(cls, model: Elmer, source_ids_BxS: jax.Array) -> "Writer":
-    encoded_BxSxD, mask_BxS = sources.read(model, source_ids_BxS)
+    encoded_BxSxD, mask_BxS = encoder_groups.read(model, source_ids_BxS)
     layers = unstack(model.decoder.layers, model.config.decoder_layers)
     remembered = [layer.cross_attention.remember(encoded_BxSxD) for layer in layers]
     return cls(model, layers, remembered, mask_BxS)

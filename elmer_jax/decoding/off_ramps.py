@@ -19,7 +19,7 @@ from elmer_jax.model.config import ModelConfig
 from elmer_jax.model.elmer import Elmer
 from elmer_jax.objectives import lplm, objective, soft_exit
 from elmer_jax.objectives.linear_cross_entropy import full_logits
-from elmer_jax.special_ids import PAD_ID
+from elmer_jax.tokenizer.special_ids import PAD_ID
 
 
 class Inputs(NamedTuple):

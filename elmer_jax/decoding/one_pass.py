@@ -19,15 +19,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from elmer_jax.decoding import head, screen, sources
-from elmer_jax.decoding.screen import Screen
+from elmer_jax.core.errors import UserError
+from elmer_jax.decoding import head
+from elmer_jax.decoding.cpu import bfloat16_argmax, encoder_groups
+from elmer_jax.decoding.cpu.bfloat16_argmax import Screen
 from elmer_jax.decoding.shortlist import draw_up
-from elmer_jax.errors import UserError
 from elmer_jax.model import elmer
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.model.elmer import Elmer
 from elmer_jax.objectives import soft_exit
-from elmer_jax.special_ids import EOS_ID, PAD_ID
+from elmer_jax.tokenizer.special_ids import EOS_ID, PAD_ID
 
 EXITS = ("none", "soft", "hard")
 # What a checkpoint can do, by its objective, first what it is for; "none" for the rest.
@@ -59,10 +60,10 @@ class Prepared(NamedTuple):
 
 def prepare(config: ModelConfig, params: dict) -> Prepared:
   """Arranges parameters once for all: `decode(config, **prepared._asdict(), …)`."""
-  screens = config.dtype == "float32" and screen.pays()
+  screens = config.dtype == "float32" and bfloat16_argmax.pays()
   return Prepared(
     jax.jit(elmer.for_decoding, static_argnums=0)(config, params),
-    jax.jit(screen.prepare)(params["tokens"]) if screens else None,
+    jax.jit(bfloat16_argmax.prepare)(params["tokens"]) if screens else None,
   )
 
 
@@ -104,7 +105,7 @@ def decode(
   if elmer.is_stacked(params):
     params = elmer.for_decoding(config, params)
   model = elmer.bind(config, params)
-  encoded_BxSxD, mask_BxS = sources.read(model, source_ids_BxS)
+  encoded_BxSxD, mask_BxS = encoder_groups.read(model, source_ids_BxS)
   shape = (source_ids_BxS.shape[0], length)
   seen_BxT = None
   if oracle_lengths_B is not None:

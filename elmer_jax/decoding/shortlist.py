@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from elmer_jax.decoding.screen import Screen
+from elmer_jax.decoding.cpu.bfloat16_argmax import Screen
 from elmer_jax.model.elmer import Elmer
 from elmer_jax.objectives.linear_cross_entropy import logits_by_id
 

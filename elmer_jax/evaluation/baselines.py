@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from elmer_jax.data import metrics
-from elmer_jax.data.recipe import SEPARATOR
+from elmer_jax.data.datasets.dataset import SEPARATOR
+from elmer_jax.metrics import text_metrics
 
 Pair = tuple[str, str]
 Writer = Callable[[str], str]  # from a source to an output
@@ -75,7 +75,9 @@ def best(writers: Iterable[Writer], sample: Sequence[Pair]) -> Writer:
   targets = [target for _, target in sample]
 
   def score(writer: Writer) -> float:
-    return metrics.rouge(targets, [writer(source) for source, _ in sample])["rougeL"]
+    return text_metrics.rouge(targets, [writer(source) for source, _ in sample])[
+      "rougeL"
+    ]
 
   return max(writers, key=score)
 
@@ -88,7 +90,7 @@ def lead(source: str) -> str:
   source = source.rpartition(SEPARATOR)[2]
   first, _, rest = source.partition("\n")
   text = rest if _SIGNATURE.match(first) and rest.strip() else source
-  paragraph = metrics.one_line(text.strip().split("\n\n")[0])
+  paragraph = text_metrics.one_line(text.strip().split("\n\n")[0])
   return _SENTENCE_END.split(paragraph, maxsplit=1)[0]
 
 

@@ -22,14 +22,15 @@ import numpy as np
 import seqio
 from absl import logging
 
-from elmer_jax import api
-from elmer_jax.data import public_files, tasks
-from elmer_jax.data.recipe import Recipe, pairs_recipe
+from elmer_jax.checkpoints import orbax_checkpoint
+from elmer_jax.core.errors import UserError
+from elmer_jax.core.quiet import quiet
+from elmer_jax.data import tasks
+from elmer_jax.data.datasets import dataset_files
+from elmer_jax.data.datasets.dataset import Recipe, pairs_recipe
 from elmer_jax.decoding import one_pass
-from elmer_jax.errors import UserError
 from elmer_jax.evaluation import baselines
-from elmer_jax.evaluation.quiet import quiet
-from elmer_jax.training import checkpoint
+from elmer_jax.generation import api
 
 SAMPLES = 20
 # Of more training pairs than these, the baselines see the first ones.
@@ -64,7 +65,7 @@ def evaluate_finetuning(
   Raises:
     UserError: the task is none of pairs, or has no such split.
   """
-  tasks.use_vocabulary(checkpoint.find(workdir)[0] / "vocabulary")
+  tasks.use_vocabulary(orbax_checkpoint.find(workdir)[0] / "vocabulary")
   with _task(config) as task:
     recipe = task.source.recipe
     if split not in recipe.splits:
@@ -170,14 +171,14 @@ def _model_systems(
 @contextlib.contextmanager
 def _task(config: ml_collections.ConfigDict) -> Iterator[seqio.Task]:
   """Yields the task of a run; own pairs are one as long as they are needed."""
-  if public_files.has_own_files(config):
+  if dataset_files.has_own_files(config):
     recipe = pairs_recipe("own_pairs", config.data.files)
     try:
       yield tasks.register_pairs(recipe)
     finally:
       seqio.TaskRegistry.remove(recipe.name)
     return
-  with public_files.using_files_of(config):
+  with dataset_files.using_files_of(config):
     recipes = tasks.recipes_of(config.data.task)
     if len(recipes) > 1 or recipes[0][0].kind != "pairs":
       raise UserError(

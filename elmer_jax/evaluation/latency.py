@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import jax
 
-from elmer_jax import api
+from elmer_jax.core.quiet import quiet
 from elmer_jax.decoding import autoregressive, one_pass
-from elmer_jax.evaluation.quiet import quiet
+from elmer_jax.generation import api
 
 BATCHES = (1, 32)
 

@@ -13,11 +13,12 @@ import jax
 import ml_collections
 import numpy as np
 
-from elmer_jax import api, configuration, objectives
-from elmer_jax.data import mask_text
+from elmer_jax import configuration, objectives
 from elmer_jax.decoding import one_pass
+from elmer_jax.generation import api
 from elmer_jax.parallel.mesh import make_mesh
-from elmer_jax.special_ids import PAD_ID
+from elmer_jax.tokenizer import mask_text
+from elmer_jax.tokenizer.special_ids import PAD_ID
 from elmer_jax.training import loop
 from elmer_jax.training.batches import fixed_batches, unigram_counts
 from elmer_jax.training.optimizer import make_optimizer

@@ -5,7 +5,7 @@
 import dataclasses
 import difflib
 
-from elmer_jax.errors import UserError
+from elmer_jax.core.errors import UserError
 
 # What the backward pass finds of a layer; the rest it computes a second time. Each
 # name keeps less than the one before it.

@@ -10,7 +10,7 @@ import dataclasses
 
 import jax
 
-from elmer_jax.errors import UserError
+from elmer_jax.core.errors import UserError
 from elmer_jax.model.config import ModelConfig
 
 

@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from elmer_jax.decoding.cpu.transposed_linear import FewRows
 from elmer_jax.model import layers
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.model.decoder import AfterLayer, Decoder, pass_on
 from elmer_jax.model.encoder import Encoder
-from elmer_jax.model.few_rows import FewRows
 from elmer_jax.model.stack import unstack
-from elmer_jax.special_ids import BOS_ID, PAD_ID
+from elmer_jax.tokenizer.special_ids import BOS_ID, PAD_ID
 
 # Logit of the vocabulary's padding rows: far below any other, yet finite, so that
 # differences of logits stay numbers.

@@ -8,8 +8,8 @@ from flax import nnx
 
 from elmer_jax.model import layers
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.model.placement import constrain
-from elmer_jax.special_ids import PAD_ID
+from elmer_jax.model.sharding_constraints import constrain
+from elmer_jax.tokenizer.special_ids import PAD_ID
 
 POSITION_OFFSET = 2  # BART's tables keep two unused rows before position 0
 

@@ -11,7 +11,7 @@ from flax import nnx
 
 from elmer_jax.model import attention
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.model.placement import constrain
+from elmer_jax.model.sharding_constraints import constrain
 
 NORM_EPSILON = 1e-5
 

@@ -11,7 +11,7 @@ autoregressive  BART's: each token from those before it
 
 import ml_collections
 
-from elmer_jax.errors import UserError
+from elmer_jax.core.errors import UserError
 from elmer_jax.objectives import autoregressive, hard_exit, last_layer, lplm, soft_exit
 from elmer_jax.objectives.objective import Objective
 

@@ -17,7 +17,7 @@ import ml_collections
 from elmer_jax.model.elmer import Elmer
 from elmer_jax.objectives import objective
 from elmer_jax.objectives.objective import Objective, Sums
-from elmer_jax.special_ids import BOS_ID, EOS_ID
+from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID
 
 START_ID = EOS_ID  # what the decoder reads first
 

@@ -25,12 +25,12 @@ import jax.numpy as jnp
 import ml_collections
 from flax import nnx
 
-from elmer_jax.errors import UserError
+from elmer_jax.core.errors import UserError
 from elmer_jax.model import layers
 from elmer_jax.model.elmer import Elmer
 from elmer_jax.objectives import objective
 from elmer_jax.objectives.objective import Encoded
-from elmer_jax.special_ids import PAD_ID
+from elmer_jax.tokenizer.special_ids import PAD_ID
 
 
 class Glancing(NamedTuple):

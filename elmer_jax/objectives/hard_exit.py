@@ -22,13 +22,13 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from elmer_jax.errors import UserError
+from elmer_jax.core.errors import UserError
 from elmer_jax.model import layers
 from elmer_jax.model.elmer import Elmer
 from elmer_jax.objectives import glancing, lplm, objective
 from elmer_jax.objectives.glancing import NO_GLANCING, Glancing
 from elmer_jax.objectives.objective import Objective, Sums
-from elmer_jax.special_ids import PAD_ID
+from elmer_jax.tokenizer.special_ids import PAD_ID
 
 
 def draw_exit_layers(

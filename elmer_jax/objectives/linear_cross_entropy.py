@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from elmer_jax.model.elmer import PADDING_LOGIT, Head
-from elmer_jax.model.placement import constrain
+from elmer_jax.model.sharding_constraints import constrain
 
 
 class HeadOutput(NamedTuple):

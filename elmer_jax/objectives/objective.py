@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from elmer_jax.errors import UserError
+from elmer_jax.core.errors import UserError
 from elmer_jax.model import layers
 from elmer_jax.model.elmer import Elmer
 from elmer_jax.objectives.linear_cross_entropy import HeadOutput, linear_cross_entropy
-from elmer_jax.special_ids import PAD_ID
+from elmer_jax.tokenizer.special_ids import PAD_ID
 
 # Streams of random numbers. A row's key is a function of (seed, step, global row), and
 # each use folds one of these in, so that no two uses share their draws.

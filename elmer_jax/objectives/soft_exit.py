@@ -22,12 +22,12 @@ import ml_collections
 from elmer_jax.model import layers
 from elmer_jax.model.elmer import Elmer
 from elmer_jax.model.embedding import look_up
-from elmer_jax.model.placement import constrain
+from elmer_jax.model.sharding_constraints import constrain
 from elmer_jax.objectives import glancing, objective
 from elmer_jax.objectives.glancing import NO_GLANCING, Glancing
 from elmer_jax.objectives.linear_cross_entropy import HeadOutput
 from elmer_jax.objectives.objective import Encoded, Objective, Sums
-from elmer_jax.special_ids import PAD_ID
+from elmer_jax.tokenizer.special_ids import PAD_ID
 
 
 def read_off_ramp(

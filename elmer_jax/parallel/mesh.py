@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 from jax.experimental import mesh_utils
 
-from elmer_jax.errors import UserError
+from elmer_jax.core.errors import UserError
 
 AXES = ("data", "fsdp", "tensor")
 

@@ -17,8 +17,8 @@ from absl import logging
 from jax._src import clusters, distributed  # the store of keys has no public name
 from jax.sharding import Mesh
 
-from elmer_jax.errors import UserError
-from elmer_jax.parallel import roll_call, sharding
+from elmer_jax.core.errors import UserError
+from elmer_jax.parallel import rendezvous, sharding
 
 MEETING_SECONDS = 300  # that processes wait for each other at the start
 _SECONDS_TO_READ = 3
@@ -42,7 +42,7 @@ def start(how: str, seconds: float = MEETING_SECONDS) -> None:
   if not how:
     return
   options = _automatic(seconds) if how == "auto" else _explicit(how)
-  roll_call.hold(
+  rendezvous.hold(
     options["coordinator_address"],
     options["num_processes"],
     options["process_id"],

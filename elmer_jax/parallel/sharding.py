@@ -9,7 +9,7 @@ import ml_collections
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from elmer_jax.errors import UserError
+from elmer_jax.core.errors import UserError
 from elmer_jax.model.config import ModelConfig
 
 BATCH_AXES = ("data", "fsdp")  # of the mesh; the rows of a batch are spread over them

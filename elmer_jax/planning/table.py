@@ -4,7 +4,7 @@
 
 from typing import NamedTuple
 
-from elmer_jax.planning.accounts import Account
+from elmer_jax.planning.step_costs import Account
 
 _GIB, _MIB = 2**30, 2**20
 _WIDTH = 34

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import jax
 
-from elmer_jax.errors import UserError
+from elmer_jax.core.errors import UserError
 
 EXAMPLES = "v4:4x4x4, v4-128, v5e:16x16, v5e-256, v5p-128 or v6e-256"
 

@@ -10,11 +10,11 @@ import jax
 import ml_collections
 
 from elmer_jax import configuration
-from elmer_jax.errors import UserError
+from elmer_jax.core.errors import UserError
 from elmer_jax.parallel import chips
 from elmer_jax.parallel.mesh import make_mesh
-from elmer_jax.planning import accounts, topologies
-from elmer_jax.planning.compiling import DoesNotFit
+from elmer_jax.planning import step_costs, topologies
+from elmer_jax.planning.compile_step import DoesNotFit
 from elmer_jax.planning.table import Row
 from elmer_jax.planning.topologies import Topology
 
@@ -99,7 +99,7 @@ def run(
   chip = chips.of_kind(mesh.devices.flat[0].device_kind)
   account, reason = None, ""
   try:
-    account = accounts.of_step(config, mesh, chip)
+    account = step_costs.of_step(config, mesh, chip)
   except DoesNotFit as error:
     reason = str(error)
   lengths = config.data.source_length + config.data.target_length

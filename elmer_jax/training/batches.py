@@ -5,8 +5,8 @@
 import ml_collections
 import numpy as np
 
-from elmer_jax.data import loader, prepared
-from elmer_jax.data.vocabulary import Vocabulary
+from elmer_jax.data import loader, prepared_data
+from elmer_jax.tokenizer.bpe import Vocabulary
 
 
 def open_batches(
@@ -46,5 +46,5 @@ def unigram_counts(
   config: ml_collections.ConfigDict, workdir: str, vocabulary: Vocabulary
 ) -> np.ndarray:
   """Counts the target tokens of the training split, EOS included, int64 [V]."""
-  caches = prepared.open_caches(config, workdir, vocabulary, "train")
+  caches = prepared_data.open_caches(config, workdir, vocabulary, "train")
   return sum(cache.unigrams() for cache, _ in caches)

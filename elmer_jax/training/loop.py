@@ -10,16 +10,18 @@ import numpy as np
 from absl import logging
 
 from elmer_jax import configuration, objectives
-from elmer_jax.data.vocabulary import Vocabulary
+from elmer_jax.checkpoints import orbax_checkpoint
+from elmer_jax.checkpoints.train_state import State
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.parallel import processes, sharding
 from elmer_jax.parallel.mesh import make_mesh
-from elmer_jax.training import batches, checkpoint
-from elmer_jax.training.accounts import Accounts, Rates
-from elmer_jax.training.metrics import Metrics, Progress
+from elmer_jax.tokenizer.bpe import Vocabulary
+from elmer_jax.training import batches
+from elmer_jax.training.metric_writer import Metrics, Progress
 from elmer_jax.training.optimizer import make_optimizer
 from elmer_jax.training.profiling import Profile
-from elmer_jax.training.step import Program, State, make_program
+from elmer_jax.training.step import Program, make_program
+from elmer_jax.training.time_accounting import Accounts, Rates
 
 
 def train(
@@ -50,8 +52,8 @@ def train(
   )
 
   # State: restored, or fresh.
-  folder = checkpoint.folder_of(workdir)
-  manager = checkpoint.open_manager(folder, keep=config.checkpoint.keep)
+  folder = orbax_checkpoint.folder_of(workdir)
+  manager = orbax_checkpoint.open_manager(folder, keep=config.checkpoint.keep)
   if processes.is_first():
     vocabulary.save(folder / "vocabulary")
   state, metadata = _start(config, model_config, program, manager)
@@ -61,7 +63,7 @@ def train(
 
   def save(state: State) -> None:
     with accounts.spend("checkpoint"):
-      checkpoint.save(manager, state, _metadata(config, model_config, accounts))
+      orbax_checkpoint.save(manager, state, _metadata(config, model_config, accounts))
 
   def evaluate(state: State) -> None:
     with accounts.spend("evaluation"):
@@ -185,14 +187,14 @@ def _start(
   """Returns the state to go on from, and the metadata that was saved with it."""
   step = manager.latest_step()
   if step is not None:
-    state, metadata = checkpoint.restore(
+    state, metadata = orbax_checkpoint.restore(
       manager, step, program.shapes, program.shardings
     )
     logging.info("resumed from update %d of %d", step, config.train.steps)
     return state, metadata
   state = program.init(config.seed)
   if config.init_from:
-    params = checkpoint.start_from(config.init_from, model_config, state.params)
+    params = orbax_checkpoint.start_from(config.init_from, model_config, state.params)
     state = state._replace(params=params)
   count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
   logging.info("%s parameters on %d devices", f"{count:,}", jax.device_count())
@@ -203,7 +205,7 @@ def _metadata(
   config: ml_collections.ConfigDict, model_config: ModelConfig, accounts: Accounts
 ) -> dict:
   return {
-    "model": checkpoint.describe(model_config),
+    "model": orbax_checkpoint.describe(model_config),
     "objective": config.objective.to_dict(),
     "source_length": config.data.source_length,
     "target_length": config.data.target_length,

@@ -10,7 +10,7 @@ import ml_collections
 import optax
 from optax.contrib import MuonDimensionNumbers, muon
 
-from elmer_jax.errors import UserError
+from elmer_jax.core.errors import UserError
 
 NAMES = ("adamw", "adafactor", "muon")
 SCHEDULES = ("cosine", "inverse_sqrt", "constant")

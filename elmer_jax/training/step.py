@@ -15,22 +15,15 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
-from elmer_jax.model import elmer, placement
+from elmer_jax.checkpoints.train_state import State
+from elmer_jax.model import elmer, sharding_constraints
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.objectives.objective import Objective, Sums
 from elmer_jax.parallel import sharding
-from elmer_jax.parallel.spread import spread
-from elmer_jax.special_ids import PAD_ID
+from elmer_jax.parallel.replication import spread
+from elmer_jax.tokenizer.special_ids import PAD_ID
 
 TRAINING, EVALUATION = 0, 1  # streams of keys
-
-
-class State(NamedTuple):
-  """All that a run has to remember."""
-
-  step: jax.Array  # [] int32, updates made
-  params: dict  # nested dict of float32 arrays
-  opt_state: optax.OptState
 
 
 class Program(NamedTuple):
@@ -70,7 +63,7 @@ def make_program(
   of_params = sharding.of_parameters(layout, axes, shapes.params)
   of_params = spread(mesh, shapes.params, of_params, "parameters")
   everywhere = sharding.replicated(mesh)
-  placed = placement.current(layout if mesh.size > 1 else None)
+  placed = sharding_constraints.current(layout if mesh.size > 1 else None)
   of_optimizer = sharding.like_parameters(
     mesh, shapes.opt_state, shapes.params, of_params
   )
@@ -135,7 +128,9 @@ def _accumulate(
   def split(array: jax.Array) -> jax.Array:
     rows = array.shape[0] // parts
     micros = array.reshape(rows, parts, *array.shape[1:]).swapaxes(0, 1)
-    return placement.constrain(micros, None, "batch", *(None,) * (array.ndim - 1))
+    return sharding_constraints.constrain(
+      micros, None, "batch", *(None,) * (array.ndim - 1)
+    )
 
   def body(total, micro):
     part = gradients(params, *micro)

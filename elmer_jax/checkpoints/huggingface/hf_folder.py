@@ -1,0 +1,347 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Hugging Face folders of BART and ELMER: config, weights, tokenizer, generation.
+
+    config.json  generation_config.json
+    model.safetensors or pytorch_model.bin
+    vocab.json  merges.txt  tokenizer_config.json  special_tokens_map.json
+
+What BART has no word for (the objective a model was trained with, its lengths) stands
+in `config.json` under "elmer_jax", which other programs pass over.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+
+from elmer_jax.checkpoints.huggingface import bart_names, tensor_files
+from elmer_jax.checkpoints.huggingface.tensor_files import TensorFile
+from elmer_jax.core.atomic_files import write_whole
+from elmer_jax.core.errors import UserError
+from elmer_jax.decoding.incremental import Search
+from elmer_jax.model.config import ModelConfig
+from elmer_jax.tokenizer.bpe import MASK, SPECIALS, Vocabulary
+from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID, PAD_ID
+
+# Ours and BART's name of every size.
+_SIZES = {
+  "vocabulary_size": "vocab_size",
+  "encoder_layers": "encoder_layers",
+  "decoder_layers": "decoder_layers",
+  "d_model": "d_model",
+  "encoder_heads": "encoder_attention_heads",
+  "decoder_heads": "decoder_attention_heads",
+  "encoder_feed_forward": "encoder_ffn_dim",
+  "decoder_feed_forward": "decoder_ffn_dim",
+  "positions": "max_position_embeddings",
+}
+_OPTIONS = {
+  "dropout": "dropout",
+  "init_stddev": "init_std",
+  "scale_embedding": "scale_embedding",
+}
+# What the model computes; a file that says otherwise is of another model.
+_FIXED = {
+  "activation_function": "gelu",
+  "bos_token_id": BOS_ID,
+  "pad_token_id": PAD_ID,
+  "eos_token_id": EOS_ID,
+  "decoder_start_token_id": EOS_ID,
+  "tie_word_embeddings": True,
+}
+# The same, in files of BART's first years.
+_FIXED_OF_OLD = {
+  "normalize_before": False,
+  "add_final_layer_norm": False,
+  "add_bias_logits": False,
+  "normalize_embedding": True,
+  "static_position_embeddings": False,
+}
+# Ours and theirs of each setting of `Search` that is a plain value.
+_SEARCH = {
+  "beams": "num_beams",
+  "no_repeat_ngram": "no_repeat_ngram_size",
+  "length_penalty": "length_penalty",
+  "early_stopping": "early_stopping",
+  "min_length": "min_length",
+}
+_LONGEST_SOURCE, _USUAL_TARGET = 1024, 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+  """What a folder holds, in this project's terms."""
+
+  config: ModelConfig
+  params: dict  # nested dict of float32 arrays
+  metadata: dict[str, Any]  # as a checkpoint's: objective, lengths, generation
+
+
+def is_one(path: str) -> bool:
+  """Tells whether `path` is a Hugging Face folder rather than one of ours."""
+  place = pathlib.Path(path)
+  return (place / "config.json").is_file() and not (place / "checkpoints").exists()
+
+
+def read(path: str) -> Folder:
+  """Reads a folder.
+
+  Raises:
+    UserError: another architecture, a damaged file, tensors that are missing, too many
+      or of another shape, or a vocabulary of another size; the message names it.
+  """
+  folder = pathlib.Path(path)
+  described = _read_json(folder / "config.json")
+  _check_architecture(folder, described)
+  file = tensor_files.open_all(folder)
+  names = _names(file)
+  config = _model_config(folder, described, bart_names.PROJECTION in names)
+  _check_tensors(folder, file, names, config)
+  vocabulary = Vocabulary.load(folder)
+  if vocabulary.size != config.vocabulary_size:
+    raise UserError(
+      f"{folder / 'vocab.json'} has {vocabulary.size} tokens, but config.json says "
+      f"vocab_size {config.vocabulary_size}: they don't belong together"
+    )
+
+  def tensor(name: str) -> np.ndarray:
+    if name == bart_names.BIAS and name not in names:
+      return np.zeros((1, config.vocabulary_size), np.float32)
+    return np.asarray(file.read(names[name]), np.float32)
+
+  params = bart_names.from_bart(tensor, config)
+  _place(params)
+  return Folder(config, params, _metadata(folder, described, config))
+
+
+def write(
+  path: str,
+  config: ModelConfig,
+  params: Mapping,
+  metadata: Mapping[str, Any],
+  vocabulary: Vocabulary,
+) -> None:
+  """Writes a folder that transformers opens; the weights come last.
+
+  Raises:
+    UserError: BART has no such model, or the folder can't be written.
+  """
+  if config.norm != "post":
+    raise UserError(
+      "BART has no model with norm 'pre': only models with model.norm='post' can be "
+      "written as Hugging Face folders"
+    )
+  folder = pathlib.Path(path)
+  tensors = bart_names.to_bart(_arrays(params), config)
+  for name, content in _descriptions(config, metadata).items():
+    write_whole(folder / name, json.dumps(content, indent=2) + "\n")
+  vocabulary.save(folder)
+  tensor_files.write(folder / tensor_files.SAFETENSORS, tensors)
+
+
+def _place(params: dict) -> None:
+  """Makes JAX's arrays of NumPy's, one by one, so that no two copies of all exist."""
+  for name, value in params.items():
+    if isinstance(value, dict):
+      _place(value)
+    else:
+      params[name] = jnp.asarray(value)
+
+
+def _arrays(params: Mapping) -> dict:
+  return {
+    name: _arrays(value) if isinstance(value, Mapping) else np.asarray(value)
+    for name, value in params.items()
+  }
+
+
+def _read_json(path: pathlib.Path) -> dict:
+  try:
+    content = json.loads(path.read_text("utf-8"))
+  except OSError as error:
+    raise UserError(f"{path} can't be read: {error.strerror}") from None
+  except ValueError as error:
+    raise UserError(f"{path} is damaged: not JSON ({error})") from None
+  if not isinstance(content, dict):
+    raise UserError(f"{path} is damaged: not a JSON object")
+  return content
+
+
+def _check_architecture(folder: pathlib.Path, described: Mapping) -> None:
+  where, kind = folder / "config.json", described.get("model_type")
+  if kind != "bart":
+    raise UserError(f"{where}: model_type is {kind!r}; only 'bart' can be read")
+  for name, needed in (_FIXED | _FIXED_OF_OLD).items():
+    if described.get(name, needed) != needed:
+      raise UserError(
+        f"{where}: {name} is {described[name]!r}; this model needs {needed!r}"
+      )
+
+
+def _model_config(
+  folder: pathlib.Path, described: Mapping, soft_exit: bool
+) -> ModelConfig:
+  where = folder / "config.json"
+  fields = {}
+  for ours, theirs in _SIZES.items():
+    value = described.get(theirs)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+      raise UserError(f"{where}: {theirs} must be a whole number; it is {value!r}")
+    fields[ours] = value
+  for ours, theirs in _OPTIONS.items():
+    if theirs in described:
+      fields[ours] = described[theirs]
+  try:
+    return ModelConfig(**fields, soft_exit=soft_exit)
+  except UserError as error:
+    raise UserError(f"{where}: {error}") from None
+
+
+def _names(file: TensorFile) -> dict[str, str]:
+  """Maps BART's names to the file's: some files leave out the prefix "model."."""
+  bare = "shared.weight" in file.shapes
+  return {
+    f"model.{name}"
+    if bare and name.startswith(("shared", "encoder", "decoder"))
+    else name: name
+    for name in file.shapes
+    if not name.endswith("coder.version")  # a mark of the conversion from fairseq
+  }
+
+
+def _check_tensors(
+  folder: pathlib.Path, file: TensorFile, names: Mapping, config: ModelConfig
+) -> None:
+  where = " + ".join(path.name for path in tensor_files.find(folder))
+  where = folder / where
+  needed = bart_names.shapes(config)
+  for name in sorted(needed.keys() - names.keys() - {bart_names.BIAS}):
+    raise UserError(f"{where}: tensor {name} is missing")
+  for name in sorted(names.keys() - needed.keys() - set(bart_names.TIED)):
+    raise UserError(f"{where}: tensor {name} is none of BART's or ELMER's")
+  for name, stored in names.items():
+    shape, right = file.shapes[stored], needed.get(name, needed[bart_names.TABLE])
+    if shape != right:
+      raise UserError(
+        f"{where}: tensor {name} is {list(shape)}; config.json makes it {list(right)}"
+      )
+  tied = [names[name] for name in bart_names.TIED if name in names]
+  table = file.read(names[bart_names.TABLE]) if tied else None
+  for name in tied:
+    if not np.array_equal(file.read(name), table):
+      raise UserError(
+        f"{where}: tensor {name} differs from {bart_names.TABLE}; this model has one "
+        "table for both"
+      )
+
+
+def _metadata(
+  folder: pathlib.Path, described: Mapping, config: ModelConfig
+) -> dict[str, Any]:
+  ours = described.get("elmer_jax", {})
+  generation = dict(described)
+  if (folder / "generation_config.json").exists():
+    generation |= _read_json(folder / "generation_config.json")
+  usual = "soft_exit" if config.soft_exit else "autoregressive"
+  target_length = ours.get("target_length") or generation.get("max_length")
+  objective = {"name": ours.get("objective", usual)}
+  if "exit_threshold" in ours:
+    objective["exit_threshold"] = ours["exit_threshold"]
+  return {
+    "objective": objective,
+    "source_length": ours.get("source_length")
+    or min(_LONGEST_SOURCE, config.positions),
+    "target_length": min(target_length or _USUAL_TARGET, config.positions),
+    "generation": _search(folder, generation),
+  }
+
+
+def _search(folder: pathlib.Path, generation: Mapping) -> dict[str, Any]:
+  search = {
+    ours: generation[theirs]
+    for ours, theirs in _SEARCH.items()
+    if generation.get(theirs) is not None
+  }
+  search["forced_bos"] = generation.get("forced_bos_token_id") == BOS_ID
+  search["forced_eos"] = generation.get("forced_eos_token_id") == EOS_ID
+  if search.get("early_stopping", False) not in (True, False):
+    logging.warning(
+      "%s: early_stopping %r isn't known here; it is taken for false",
+      *(folder, search["early_stopping"]),
+    )
+    search["early_stopping"] = False
+  try:
+    return dataclasses.asdict(Search(**search))
+  except (TypeError, UserError) as error:
+    raise UserError(f"{folder}: bad generation settings ({error})") from None
+
+
+def _descriptions(config: ModelConfig, metadata: Mapping) -> dict[str, dict]:
+  """Returns the content of every JSON file but the vocabulary's."""
+  specials = {
+    "bos_token": SPECIALS[BOS_ID],
+    "eos_token": SPECIALS[EOS_ID],
+    "pad_token": SPECIALS[PAD_ID],
+    "unk_token": SPECIALS[3],
+    "sep_token": SPECIALS[EOS_ID],
+    "cls_token": SPECIALS[BOS_ID],
+    "mask_token": MASK,
+  }
+  return {
+    "config.json": _bart_config(config, metadata),
+    "generation_config.json": _generation_config(metadata),
+    "special_tokens_map.json": specials,
+    "tokenizer_config.json": specials
+    | {
+      "tokenizer_class": "BartTokenizer",
+      "add_prefix_space": False,
+      "model_max_length": config.positions,
+    },
+  }
+
+
+def _bart_config(config: ModelConfig, metadata: Mapping) -> dict[str, Any]:
+  named = {theirs: getattr(config, ours) for ours, theirs in _SIZES.items()}
+  named |= {theirs: getattr(config, ours) for ours, theirs in _OPTIONS.items()}
+  objective = metadata["objective"]
+  threshold = {k: v for k, v in objective.items() if k == "exit_threshold"}
+  return {
+    "architectures": ["BartForConditionalGeneration"],
+    "model_type": "bart",
+    **named,
+    "num_hidden_layers": config.encoder_layers,
+    "attention_dropout": 0.0,
+    "activation_dropout": 0.0,
+    **_FIXED,
+    "is_encoder_decoder": True,
+    "torch_dtype": "float32",
+    "elmer_jax": {
+      "objective": objective["name"],
+      **threshold,
+      "source_length": metadata["source_length"],
+      "target_length": metadata["target_length"],
+    },
+  }
+
+
+def _generation_config(metadata: Mapping) -> dict[str, Any]:
+  search = Search(**metadata.get("generation", {}))
+  content = {theirs: getattr(search, ours) for ours, theirs in _SEARCH.items()}
+  content |= {
+    "bos_token_id": BOS_ID,
+    "pad_token_id": PAD_ID,
+    "eos_token_id": EOS_ID,
+    "decoder_start_token_id": EOS_ID,
+    "max_length": metadata["target_length"],
+  }
+  if search.forced_bos:
+    content["forced_bos_token_id"] = BOS_ID
+  if search.forced_eos:
+    content["forced_eos_token_id"] = EOS_ID
+  return content

@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Stages one after another, those that are done passed over, with the time left."""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+from absl import logging
+
+from elmer_jax.training.metric_writer import duration
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """A part of the work.
+
+  Attributes:
+    name: for the log.
+    kind: stages of one kind take time in proportion to their size.
+    size: in any unit of the kind's own.
+    is_done: tells whether nothing is left to do.
+    do: does it.
+    seconds: tells what it took in an earlier start; None where that isn't known.
+  """
+
+  name: str
+  kind: str
+  size: float
+  is_done: Callable[[], bool]
+  do: Callable[[], object]
+  seconds: Callable[[], float | None] = lambda: None
+
+
+def run(stages: Sequence[Stage]) -> None:
+  """Does what is to be done, in order; says before each stage how much is left."""
+  done = [stage.is_done() for stage in stages]
+  if all(done):
+    logging.info("all %d stages are done already", len(stages))
+    return
+  if any(done):
+    logging.info("%d of %d stages are done already", sum(done), len(stages))
+  rates: dict[str, list[float]] = {}
+
+  def learn(stage: Stage, seconds: float | None) -> None:
+    if seconds:
+      rates.setdefault(stage.kind, []).append(seconds / stage.size)
+
+  for stage, is_done in zip(stages, done, strict=True):
+    if is_done:
+      learn(stage, stage.seconds())
+  for number, stage in enumerate(stages):
+    if done[number]:
+      continue
+    left = [s for s, is_done in zip(stages, done, strict=True) if not is_done]
+    logging.info(
+      "stage %d of %d: %s (%s)", number + 1, len(stages), stage.name, _left(left, rates)
+    )
+    start = time.monotonic()
+    stage.do()
+    done[number] = True
+    learn(stage, stage.seconds() or time.monotonic() - start)
+
+
+def _left(stages: Sequence[Stage], rates: dict[str, list[float]]) -> str:
+  known = [stage for stage in stages if stage.kind in rates]
+  seconds = sum(s.size * statistics.median(rates[s.kind]) for s in known)
+  unknown = len(stages) - len(known)
+  if not known:
+    return f"{unknown} stages left"
+  others = f" and {unknown} stages of unknown length" if unknown else ""
+  return f"about {duration(seconds)}{others} left"

@@ -1,0 +1,35 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Files that are there whole or as they were before, never half-written."""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Iterator
+
+from elmer_jax.core.errors import UserError
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Gives a temporary path that takes the place of `path` when the block is done.
+
+  Raises:
+    UserError: the folder can't be made or written to.
+  """
+  temporary = path.with_name(f".{path.name}.{os.getpid()}")
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    yield temporary
+    temporary.replace(path)
+  except OSError as error:
+    raise UserError(f"{path} can't be written: {error.strerror or error}") from None
+  finally:
+    with contextlib.suppress(OSError):
+      temporary.unlink()
+
+
+def write_whole(path: pathlib.Path, text: str) -> None:
+  """Writes a text file in UTF-8; raises as `replacing` does."""
+  with replacing(path) as temporary:
+    temporary.write_text(text, "utf-8")

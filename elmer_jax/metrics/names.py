@@ -1,0 +1,42 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Names for people: of scores, and of the systems that an evaluation compares."""
+
+# What tasks are scored by (`data.metrics`). The first that a task has is the main one.
+SCORES = {
+  "rougeL": "ROUGE-L",
+  "bleu2": "BLEU-2",
+  "rouge1": "ROUGE-1",
+  "rouge2": "ROUGE-2",
+  "rougeLsum": "ROUGE-L of lines",
+  "bleu1": "BLEU-1",
+  "bleu3": "BLEU-3",
+  "bleu4": "BLEU-4",
+  "meteor": "METEOR",
+  "distinct1": "Distinct-1",
+  "distinct2": "Distinct-2",
+}
+_KEPT = "the same, adjacent repeats kept"
+_SHUFFLED = "the same, each source replaced by another example's"
+_ORACLE = "the same, given the references' lengths (no fair score)"
+SYSTEMS = {
+  "soft_exit": "ELMER, soft exit",
+  "soft_exit_repeats_kept": _KEPT,
+  "soft_exit_shuffled_source": _SHUFFLED,
+  "soft_exit_oracle_length": _ORACLE,
+  "hard_exit": "ELMER, hard exit",
+  "hard_exit_repeats_kept": _KEPT,
+  "hard_exit_shuffled_source": _SHUFFLED,
+  "hard_exit_oracle_length": _ORACLE,
+  "hard_exit_without_exits": "the same, every token through all layers",
+  "none": "Plain NAR, last layer",
+  "none_repeats_kept": _KEPT,
+  "none_shuffled_source": _SHUFFLED,
+  "none_oracle_length": _ORACLE,
+  "autoregressive": "Autoregressive",
+  "autoregressive_shuffled_source": _SHUFFLED,
+  "baseline_constant": "Best training output, the same for all",
+  "baseline_template": "Best fixed template",
+  "baseline_lead": "First sentence of the source",
+  "baseline_name": "Name, spelled out",
+}

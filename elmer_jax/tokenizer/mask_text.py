@@ -1,0 +1,23 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""`<mask>` in a text for the mask token: how people write to a pre-trained model."""
+
+import numpy as np
+
+from elmer_jax.tokenizer.bpe import Vocabulary
+
+MASK_TEXT = "<mask>"
+
+
+def encode(vocabulary: Vocabulary, text: str) -> np.ndarray:
+  """Returns ids [n] int32, with the mask's id where the text says `<mask>`."""
+  pieces = [vocabulary.encode(piece) for piece in text.split(MASK_TEXT)]
+  mask = np.array([vocabulary.mask_id], np.int32)
+  joined = [part for piece in pieces for part in (mask, piece)][1:]
+  return np.concatenate(joined).astype(np.int32)
+
+
+def decode(vocabulary: Vocabulary, ids: np.ndarray) -> str:
+  """Returns the text of ids [n], with `<mask>` where the mask's id stands."""
+  runs = np.split(ids, np.flatnonzero(ids == vocabulary.mask_id))
+  return MASK_TEXT.join(vocabulary.decode(run) for run in runs)

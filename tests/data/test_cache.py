@@ -1,0 +1,261 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""Caches hold all ids, byte for byte the same however they came about."""
+
+import dataclasses
+import json
+import pathlib
+import pickle
+import re
+
+import numpy as np
+import pytest
+import tiny_text
+
+from elmer_jax.core.errors import UserError
+from elmer_jax.data.cache import cache, records, writer
+from elmer_jax.data.cache.cache import Purpose, open_cache
+from elmer_jax.data.cache.windows import Boundaries, windows
+from elmer_jax.data.datasets.dataset import Recipe
+from elmer_jax.tokenizer.bpe import EOS_ID
+
+TEXTS = tiny_text.documents(120)
+LENGTH = 30
+PAIRS = [(text, text[:20]) for text in TEXTS[:20]]
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+  monkeypatch.setattr(writer, "SHARD_CHARACTERS", 8000)
+
+
+def recipe(texts=TEXTS, kind="lplm") -> Recipe:
+  return Recipe("tiny", kind, lambda split: iter(texts))
+
+
+def purpose(kind="lplm") -> Purpose:
+  # A window of LENGTH fits 32 positions of the source and 31 of the target.
+  return Purpose.of("tiny", kind, "train", tiny_text.vocabulary(), 32, LENGTH + 1)
+
+
+def write(directory, texts=TEXTS, kind="lplm", processes=1) -> dict:
+  return writer.write_cache(
+    directory, recipe(texts, kind), purpose(kind), tiny_text.vocabulary(), processes
+  )
+
+
+def contents(directory: pathlib.Path) -> dict[str, bytes]:
+  return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+
+
+def expected_windows() -> list[np.ndarray]:
+  vocabulary = tiny_text.vocabulary()
+  boundaries = Boundaries.of(vocabulary)
+  documents = [windows(vocabulary.encode(t), boundaries, LENGTH) for t in TEXTS]
+  return [window for parts in documents for window in parts]
+
+
+def test_holds_the_windows_in_order(tmp_path):
+  manifest = write(tmp_path / "c")
+  opened = pickle.loads(pickle.dumps(open_cache(tmp_path / "c", purpose())))
+  expected = expected_windows()
+  assert len(opened) == len(expected) == manifest["examples"]
+  assert len(manifest["shards"]) > 2
+  assert manifest["documents"] == len(TEXTS)
+  assert manifest["tokens"] == {"target": sum(map(len, expected))}
+  for index, window in enumerate(expected):
+    example = opened[index]
+    assert example.keys() == {"target"} and example["target"].dtype == np.int32
+    np.testing.assert_array_equal(example["target"], window)
+
+
+def test_counts_target_tokens(tmp_path):
+  write(tmp_path / "c")
+  expected = expected_windows()
+  counts = np.bincount(np.concatenate(expected), minlength=tiny_text.vocabulary().size)
+  counts[EOS_ID] += len(expected)
+  np.testing.assert_array_equal(open_cache(tmp_path / "c").unigrams(), counts)
+
+
+def test_pairs_are_cut_and_counted(tmp_path):
+  manifest = write(tmp_path / "c", PAIRS, "pairs")
+  opened = open_cache(tmp_path / "c", purpose("pairs"))
+  vocabulary = tiny_text.vocabulary()
+  long = 0
+  for index, (source, target) in enumerate(PAIRS):
+    ids = vocabulary.encode(source)
+    long += len(ids) > 30
+    np.testing.assert_array_equal(opened[index]["source"], ids[:30])
+    np.testing.assert_array_equal(opened[index]["target"], vocabulary.encode(target))
+  assert manifest["cut"] == {"source": long, "target": 0} and long > 0
+
+
+def test_two_processes_write_the_same_bytes(tmp_path):
+  write(tmp_path / "one")
+  write(tmp_path / "two", processes=2)
+  assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_an_interrupted_cache_is_finished_without_repeating_shards(tmp_path):
+  def until_the_power_fails():
+    yield from TEXTS[:90]
+    raise KeyboardInterrupt
+
+  folder = tmp_path / "c"
+  with pytest.raises(KeyboardInterrupt):
+    write(folder, until_the_power_fails())
+  with pytest.raises(UserError, match="no finished cache"):
+    open_cache(folder)
+  finished = {path.name: path.stat() for path in folder.glob("*.arrayrecord")}
+  assert len(finished) > 2
+  damaged = folder / "00001.arrayrecord"
+  damaged.write_bytes(damaged.read_bytes()[:-1] + b"\x01")
+  (folder / ".00003.arrayrecord.123").write_text("left by a killed process")
+
+  write(folder)
+  write(tmp_path / "undisturbed")
+  assert contents(folder) == contents(tmp_path / "undisturbed")
+  for name, before in finished.items():
+    again = (folder / name).stat()
+    assert (again.st_ino == before.st_ino) == (name != damaged.name)
+
+
+def test_other_documents_are_not_mixed_with_finished_shards(tmp_path):
+  def interrupted():
+    yield from TEXTS[:90]
+    raise KeyboardInterrupt
+
+  with pytest.raises(KeyboardInterrupt):
+    write(tmp_path / "c", interrupted())
+  others = tiny_text.documents(40, seed=1)
+  write(tmp_path / "c", others)
+  write(tmp_path / "fresh", others)
+  assert contents(tmp_path / "c") == contents(tmp_path / "fresh")
+
+
+def test_a_finished_cache_is_left_alone(tmp_path):
+  write(tmp_path / "c")
+  before = contents(tmp_path / "c")
+
+  def unread():
+    raise AssertionError("a finished cache needs no documents")
+    yield
+
+  write(tmp_path / "c", unread())
+  assert contents(tmp_path / "c") == before
+
+
+@pytest.mark.parametrize(
+  ("change", "said"),
+  [
+    ({"vocabulary": "f" * 64}, "another vocabulary: [0-9a-f]{12} there, f{12} here"),
+    ({"length": {"target": 99}}, "another length: target 30 there, target 99 here"),
+    ({"task": "other"}, "another task: 'tiny' there, 'other' here"),
+    ({"split": "test"}, "another split: 'train' there, 'test' here"),
+  ],
+)
+def test_a_cache_for_something_else_says_what_differs(tmp_path, change, said):
+  write(tmp_path / "c")
+  wanted = dataclasses.replace(purpose(), **change)
+  with pytest.raises(UserError, match=said):
+    open_cache(tmp_path / "c", wanted)
+  with pytest.raises(UserError, match=said):
+    writer.write_cache(tmp_path / "c", recipe(), wanted, tiny_text.vocabulary())
+
+
+def test_a_cache_of_another_format_says_so(tmp_path):
+  write(tmp_path / "c")
+  path = tmp_path / "c" / cache.MANIFEST
+  path.write_text(json.dumps(json.loads(path.read_text()) | {"preprocessing": 0}))
+  with pytest.raises(UserError, match="another preprocessing"):
+    open_cache(tmp_path / "c", purpose())
+
+
+def test_damage_is_told(tmp_path):
+  write(tmp_path / "c")
+  shard = tmp_path / "c" / "00001.arrayrecord"
+  whole = shard.read_bytes()
+  shard.write_bytes(whole[:-10])
+  with pytest.raises(UserError, match="00001.arrayrecord has .* bytes instead of"):
+    open_cache(tmp_path / "c")
+  shard.unlink()
+  with pytest.raises(UserError, match="00001.arrayrecord has 0 bytes"):
+    open_cache(tmp_path / "c")
+
+
+def targets(directory) -> list[bytes]:
+  opened = open_cache(directory)
+  return [opened[index]["target"].tobytes() for index in range(len(opened))]
+
+
+def test_a_flipped_bit_is_told_or_changes_nothing(tmp_path):
+  write(tmp_path / "c", TEXTS[:40])
+  shard = tmp_path / "c" / "00000.arrayrecord"
+  whole = shard.read_bytes()
+  expected = targets(tmp_path / "c")
+  rng = np.random.default_rng(0)
+  # The header, the records behind it, the start of the next block, and anywhere.
+  places = [
+    *range(0, 400, 9),
+    *range(65536, 65620, 7),
+    *rng.integers(0, len(whole), 40),
+  ]
+  told = 0
+  for place in places:
+    damaged = bytearray(whole)
+    damaged[place] ^= 1 << int(rng.integers(8))
+    shard.write_bytes(damaged)
+    try:
+      found = targets(tmp_path / "c")
+    except UserError as error:
+      told += 1
+      assert re.fullmatch(
+        r"the cache .*/c is damaged \(example \d+: [^(]* hash mismatch\): "
+        r"delete it and prepare again",
+        str(error),
+      )
+    else:
+      assert found == expected
+  # The rest lies in what fills up a block.
+  assert told > 0.5 * len(places)
+
+
+def test_a_damaged_example_does_not_hide_the_others(tmp_path):
+  manifest = write(tmp_path / "c")
+  shard = tmp_path / "c" / manifest["shards"][1]["file"]
+  whole = bytearray(shard.read_bytes())
+  opened = open_cache(tmp_path / "c")
+  index = manifest["shards"][0]["examples"] + 3
+  record = records.pack([opened[index]["target"]], records.id_dtype(330))
+  whole[whole.index(record) + 5] ^= 64
+  shard.write_bytes(whole)
+  opened = open_cache(tmp_path / "c")
+  with pytest.raises(UserError, match=f"example {index}: .*data hash mismatch"):
+    opened[index]
+  for other, window in enumerate(expected_windows()):
+    if other != index:
+      np.testing.assert_array_equal(opened[other]["target"], window)
+
+
+def test_a_split_without_text_is_told_and_leaves_no_cache(tmp_path):
+  with pytest.raises(UserError, match="tiny has no text in its split train"):
+    write(tmp_path / "c", [])
+  with pytest.raises(UserError, match="no finished cache"):
+    open_cache(tmp_path / "c")
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+  (tmp_path / "file").write_text("in the way")
+  with pytest.raises(UserError, match="Not a directory"):
+    write(tmp_path / "file" / "c")
+
+
+@pytest.mark.parametrize(("size", "bytes_per_id"), [(65536, 2), (65537, 4)])
+def test_records_hold_every_id(size, bytes_per_id):
+  dtype = records.id_dtype(size)
+  source, target = np.array([0, size - 1], np.int32), np.array([], np.int32)
+  record = records.pack([source, target], dtype)
+  assert len(record) == 2 * 4 + 2 * bytes_per_id
+  features = records.unpack(record, ("source", "target"), dtype)
+  assert features["source"].tolist() == [0, size - 1]
+  assert features["target"].tolist() == []

@@ -1,0 +1,239 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""The report: right figures, one self-contained page, clear words for bad input."""
+
+import html.parser
+import json
+import math
+import random
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+
+from elmer_jax.core.errors import UserError
+from elmer_jax.decoding import one_pass
+from elmer_jax.reports import exit_map, read_run, run_report
+
+LAYERS = 3
+HOSTILE = '<script src="https://example.org/x.js"></script> & "quoted" \\n'
+SCORES = {"rouge1": 20.0, "rouge2": 7.5, "rougeL": 18.25}
+
+
+def sample(number: int, keys: tuple[str, str]) -> dict:
+  draw = random.Random(number)
+  vocabulary = ["The", " sum", " of", "\\n", " ", "<b>", "."]
+  layers = [[draw.choice(vocabulary) for _ in range(9)] for _ in range(LAYERS)]
+  texts = {key: f"{key} {number} <mask> {HOSTILE}" for key in keys}
+  exit_layers = one_pass.last_change(np.array(layers)).tolist()
+  return texts | {
+    "output": "".join(layers[-1]),
+    "pieces": layers[-1],
+    "layers": layers,
+    "exit_layers": exit_layers,
+  }
+
+
+def write_run(folder, results_name: str, results: dict):
+  (folder / "evaluation").mkdir(parents=True)
+  model = {"encoder_layers": 2, "decoder_layers": LAYERS, "d_model": 64}
+  (folder / "config.json").write_text(json.dumps({"model": model}))
+  (folder / "timing.json").write_text(json.dumps({"prepare": 4.0, "train": 65.5}))
+  books = {"seconds": 80.0, "goodput": 0.75, "seconds_compile": 20.0, "mfu": 0.414}
+  (folder / "accounts.json").write_text(json.dumps(books))
+  (folder / "evaluation" / results_name).write_text(json.dumps(results))
+  lines = []
+  for step in range(0, 101, 10):
+    loss = 8 - step / 50
+    lines.append({"step": step, "split": "train", "loss": loss})
+    if step % 50 == 0:
+      by_layer = {f"loss_layer_{n}": loss - n / 10 for n in range(1, LAYERS + 1)}
+      by_layer |= {f"accuracy_layer_{n}": n / 20 for n in range(1, LAYERS + 1)}
+      lines.append({"step": step, "split": "validation", "loss": loss} | by_layer)
+  text = "".join(json.dumps(line) + "\n" for line in lines)
+  (folder / "metrics.jsonl").write_text(text)
+  return folder
+
+
+@pytest.fixture
+def pretraining(tmp_path):
+  results = {
+    "checkpoint_step": 100,
+    "initial_validation_loss": 8.0,
+    "final_validation_loss": 6.0,
+    "unigram_loss": 6.5,
+    "shuffled_source_loss": 6.75,
+    "tokens_per_second": 5000.0,
+    "parameters": 1234567,
+    "examples": 64,
+    "samples": [sample(n, ("source", "target")) for n in range(25)],
+  }
+  return write_run(tmp_path / "pretrain", "pretrain.json", results)
+
+
+@pytest.fixture
+def fine_tuning(tmp_path):
+  names = ("soft_exit", "soft_exit_shuffled_source", "baseline_lead", "something_new")
+  results = {
+    "checkpoint_step": 100,
+    "examples": 600,
+    "distinct_outputs": 0.75,
+    "removed_repeats": 0.125,
+    "systems": dict.fromkeys(names, SCORES),
+    "samples": [sample(n, ("source", "reference")) for n in range(3)],
+  }
+  return write_run(tmp_path / "finetune", "test.json", results)
+
+
+class Page(html.parser.HTMLParser):
+  """Counts a page's elements and notes whatever it would load."""
+
+  def __init__(self, text: str):
+    super().__init__()
+    self.classes: list[str] = []
+    self.loads: list[str] = []
+    self.tags: set[str] = set()
+    self.feed(text)
+
+  def handle_starttag(self, tag, attributes):
+    self.tags.add(tag)
+    for name, value in attributes:
+      if name == "class":
+        self.classes += value.split()
+      if name in ("src", "href", "data", "srcset", "xlink:href") and value[:1] != "#":
+        self.loads.append(value)
+
+
+def test_both_runs_make_one_page_and_one_summary(pretraining, fine_tuning, tmp_path):
+  output = tmp_path / "report"
+  summary = run_report.write_report([pretraining, fine_tuning], output)
+
+  assert json.loads((output / "summary.json").read_text()) == summary
+  assert summary["pretrain"]["final_validation_loss"] == 6.0
+  assert summary["pretrain"]["steps"] == 100
+  assert summary["pretrain"]["accuracy_by_layer"] == [0.05, 0.1, 0.15]
+  assert "samples" not in summary["pretrain"]
+  assert summary["test"]["baseline_lead"] == SCORES
+  assert summary["test"]["distinct_outputs"] == 0.75
+  assert summary["seconds"]["finetune.train"] == 65.5
+  assert sorted(path.name for path in output.iterdir()) == [
+    "index.html",
+    "summary.json",
+  ]
+
+  assert summary["accounts"]["finetune"]["goodput"] == 0.75
+
+  text = (output / "index.html").read_text(encoding="utf-8")
+  for cell in ("Training time in compile", "25.0%", "75.0%", "41.4%"):
+    assert text.count(cell) >= 1
+  page = Page(text)
+  assert page.loads == []
+  assert "url(http" not in text and "@import" not in text
+  assert not page.tags & {"script", "link", "iframe", "img", "b"}
+  assert page.classes.count("sample") == run_report.SAMPLES + 3
+  assert page.classes.count("model") == 1
+  plots = re.findall(r"<svg.*?</svg>", text, flags=re.S)
+  assert len(plots) == 4
+  for plot in plots:
+    ElementTree.fromstring(plot)
+  # A colour that was left over from drawing would be almost black on black.
+  assert not re.search(r"#0[12][0-9a-f]{4}\b", text)
+
+
+def test_the_same_runs_give_the_same_bytes(pretraining, tmp_path):
+  pages = []
+  for name in ("a", "b"):
+    run_report.write_report([pretraining], tmp_path / name)
+    pages.append((tmp_path / name / "index.html").read_bytes())
+  assert pages[0] == pages[1]
+
+
+def test_a_token_is_settled_where_its_prediction_last_changed():
+  draw = random.Random(0)
+  layers = [[draw.choice("ab") for _ in range(150)] for _ in range(5)]
+  text = exit_map.tokens(layers, one_pass.last_change(np.array(layers)))
+  assert len(text) == 150
+  for position, token in enumerate(text):
+    column = [row[position] for row in layers]
+    stays = [n for n in range(1, 6) if set(column[n - 1 :]) == {column[-1]}]
+    assert token.settled == stays[0]
+    assert token.final == column[-1]
+    assert (token.before is None) == (token.settled == 1)
+    assert token.before != token.final
+  assert sum(exit_map.shares([text], 5)) == pytest.approx(1)
+
+
+def test_metrics_survive_a_line_cut_short_and_a_repeated_step(pretraining):
+  with (pretraining / "metrics.jsonl").open("a") as file:
+    file.write('{"step": 110, "spl')
+    file.write('\n{"step": 100, "split": "train", "loss": 1.5}\n')
+  run = read_run.read_run(pretraining)
+  steps, losses = run.curve("train", "loss")
+  assert steps == list(range(0, 101, 10))
+  assert losses[-1] == 1.5
+
+
+def test_a_model_that_fell_apart_still_has_a_report(pretraining, tmp_path):
+  results = pretraining / "evaluation" / "pretrain.json"
+  lost = {"final_validation_loss": math.nan, "shuffled_source_loss": math.nan}
+  results.write_text(json.dumps(json.loads(results.read_text()) | lost))
+  path = pretraining / "metrics.jsonl"
+  lines = [json.loads(line) for line in path.read_text().splitlines()]
+  for line in lines:
+    line |= {name: math.nan for name in line if name not in ("step", "split")}
+  path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+  summary = run_report.write_report([pretraining], tmp_path / "report")
+  assert math.isnan(summary["pretrain"]["final_validation_loss"])
+
+
+def damage(run, name: str, text: str | None):
+  path = run / name
+  path.unlink() if text is None else path.write_text(text)
+
+
+@pytest.mark.parametrize(
+  ("name", "text", "message"),
+  [
+    ("config.json", None, "not the folder of a run"),
+    ("config.json", "[]", "not a JSON object"),
+    ("metrics.jsonl", None, "metrics.jsonl is missing"),
+    ("evaluation/pretrain.json", None, "not evaluated yet"),
+    ("evaluation/pretrain.json", "{", "can't be read"),
+    ("evaluation/pretrain.json", '{"samples": []}', "lacks .*unigram_loss"),
+  ],
+)
+def test_bad_runs_are_named_and_nothing_is_written(
+  pretraining, tmp_path, name, text, message
+):
+  damage(pretraining, name, text)
+  with pytest.raises(UserError, match=message):
+    run_report.write_report([pretraining], tmp_path / "report")
+  assert not (tmp_path / "report").exists()
+
+
+def test_two_runs_of_a_kind_and_a_file_as_output_are_refused(pretraining, tmp_path):
+  with pytest.raises(UserError, match="same kind"):
+    run_report.write_report([pretraining, pretraining], tmp_path / "report")
+  (tmp_path / "file").write_text("")
+  with pytest.raises(UserError, match="can't be written"):
+    run_report.write_report([pretraining], tmp_path / "file")
+
+
+def test_the_command_prints_a_summary_or_one_line(pretraining, tmp_path):
+  def command(*flags: str) -> subprocess.CompletedProcess:
+    arguments = [sys.executable, "-m", "elmer_jax.report", *flags]
+    return subprocess.run(arguments, capture_output=True, text=True)
+
+  output = tmp_path / "report"
+  done = command(f"--runs={pretraining}", f"--output={output}")
+  assert done.returncode == 0, done.stderr
+  assert "8.00 → 6.00" in done.stdout
+  assert str(output / "index.html") in done.stdout
+
+  failed = command(f"--runs={tmp_path / 'nothing'}", f"--output={output}")
+  assert failed.returncode == 2
+  assert failed.stderr.startswith("error: ")
+  assert len(failed.stderr.splitlines()) == 1

@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""A step that a device can't hold ends in one line that helps."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+import tiny
+
+from elmer_jax.core.errors import UserError
+from elmer_jax.parallel.mesh import make_mesh
+from elmer_jax.training import out_of_memory
+
+G = 2**30
+
+
+@pytest.mark.parametrize(
+  ("words", "expected"),
+  [
+    (
+      "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO "
+      "temporaries (64.5G) exceeds available HBM (15.75G).",
+      (64.5 * G, 15.75 * G),
+    ),
+    (
+      "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 26.5G of 15.75G "
+      "hbm. Exceeded hbm capacity by 10.75G.",
+      (26.5 * G, 15.75 * G),
+    ),
+    ("Out of memory while trying to allocate 2.5GiB.", (2.5 * G, 0)),
+    ("Out of memory while trying to allocate 1024 bytes.", (1024, 0)),
+    ("Out of memory allocating 4096 bytes.", (4096, 0)),
+    ("something else", (0, 0)),
+  ],
+)
+def test_the_sizes_in_the_words_of_allocators(words, expected):
+  assert out_of_memory.excess(words) == expected
+
+
+def test_a_device_that_is_full_is_explained():
+  config = tiny.configure(data__batch_size=16)
+  with (
+    pytest.raises(UserError, match="does not fit: .* more are needed") as caught,
+    out_of_memory.explained(config),
+  ):
+    jax.block_until_ready(jax.jit(lambda: jnp.zeros(2**50, jnp.int8))())
+  line = str(caught.value)
+  assert f"{2**20:.2f} GiB" in line and "\n" not in line
+  for key in ("model.remat=", "model.dtype=", "train.accumulation=2", "mesh.fsdp=2"):
+    assert f"--config.{key}" in line
+
+
+def test_other_errors_stay_what_they_are():
+  with pytest.raises(ZeroDivisionError), out_of_memory.explained(tiny.configure()):
+    raise ZeroDivisionError
+
+
+def test_only_what_is_left_to_do_is_named():
+  config = tiny.configure(
+    model__remat="layer", model__dtype="bfloat16", mesh__fsdp=8, data__batch_size=8
+  )
+  mesh = make_mesh(config, jax.devices()[:8])
+  assert out_of_memory.remedies(config, mesh) == ["more devices or a smaller model"]

@@ -1,0 +1,164 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""One step means the same on every mesh and however the batch is split."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from elmer_jax import objectives
+from elmer_jax.core.errors import UserError
+from elmer_jax.model import elmer
+from elmer_jax.parallel import sharding
+from elmer_jax.parallel.mesh import make_mesh
+from elmer_jax.training.optimizer import make_optimizer
+from elmer_jax.training.step import make_program
+
+STEPS = 5
+
+
+def build(devices: int = 8, **changes):
+  config = tiny.configure(**changes)
+  mesh = make_mesh(config, jax.devices()[:devices])
+  sizes = tiny.model_config(**changes)
+  program = make_program(
+    sizes, objectives.get(config), *make_optimizer(config), mesh, config
+  )
+  return program, mesh
+
+
+def losses(devices: int, **changes):
+  """Returns losses and gradient norms [steps, 2] of a few steps, dropout included."""
+  program, mesh = build(devices, **changes)
+  found = []
+  with jax.set_mesh(mesh):
+    state = program.init(0)
+    for number in range(STEPS):
+      rows = tiny.batch(changes.get("data__batch_size", 8), seed=number)
+      rows = sharding.global_batch(mesh, rows)
+      state, metrics = program.train(state, rows, 0)
+      found.append((float(metrics["loss"]), float(metrics["gradient_norm"])))
+  return np.array(found)
+
+
+@pytest.fixture(scope="module")
+def reference():
+  return losses(devices=1)
+
+
+@pytest.mark.parametrize(
+  "sizes",
+  [
+    (2, 2, 2),
+    pytest.param((8, 1, 1), marks=pytest.mark.slow),
+    pytest.param((1, 8, 1), marks=pytest.mark.slow),
+    pytest.param((4, 1, 2), marks=pytest.mark.slow),
+    pytest.param((1, 4, 2), marks=pytest.mark.slow),
+  ],
+)
+def test_every_mesh_gives_the_same_losses(reference, sizes):
+  data, fsdp, tensor = sizes
+  ours = losses(devices=8, mesh__data=data, mesh__fsdp=fsdp, mesh__tensor=tensor)
+  np.testing.assert_allclose(ours, reference, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_glancing_and_smoothing_are_the_same_however_a_batch_is_split():
+  """Soft exit's mixing alone would not be: see `soft_exit`."""
+  changes = {
+    "objective__name": "last_layer",
+    "objective__glancing": 0.5,
+    "objective__glancing_ramp": 2,
+    "objective__label_smoothing": 0.1,
+  }
+  alone = losses(devices=1, **changes)
+  sizes = {"mesh__data": 2, "mesh__fsdp": 2, "mesh__tensor": 2}
+  ours = losses(devices=8, train__accumulation=2, **sizes, **changes)
+  np.testing.assert_allclose(ours, alone, rtol=1e-5)
+
+
+def test_accumulation_and_remat_change_nothing(reference):
+  """Dropout and exit draws go with the row, so they are in this comparison."""
+  ours = losses(devices=2, train__accumulation=4, model__remat="layer")
+  np.testing.assert_allclose(ours, reference, rtol=1e-5)
+
+
+CUBE = {"mesh__data": 2, "mesh__fsdp": 2, "mesh__tensor": 2}
+
+
+@pytest.mark.slow
+def test_accumulation_changes_nothing_on_a_mesh():
+  alone = losses(devices=1, data__batch_size=16)
+  ours = losses(devices=8, data__batch_size=16, train__accumulation=4, **CUBE)
+  np.testing.assert_allclose(ours, alone, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_slices_change_nothing(reference):
+  ours = losses(devices=8, mesh__slices=2, **CUBE)
+  np.testing.assert_allclose(ours, reference, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_other_rules_change_nothing(reference):
+  rules = tiny.configure().mesh.rules
+  rules.update({"vocab": "fsdp", "embed": "", "norm": "tensor"})
+  ours = losses(devices=8, mesh__rules=rules, **CUBE)
+  np.testing.assert_allclose(ours, reference, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["muon", "adafactor"])
+def test_every_optimizer_is_the_same_on_a_mesh(name):
+  """Orthogonalised updates and factored moments need whole matrices."""
+  # Adafactor factors what has two sides of 128 or more.
+  changes = {"optimizer__name": name, "model__d_model": 128}
+  changes |= {"model__encoder_feed_forward": 128, "model__decoder_feed_forward": 256}
+  alone = losses(devices=1, **changes)
+  sharded = losses(devices=8, **changes, **CUBE)
+  np.testing.assert_allclose(sharded, alone, rtol=1e-5)
+
+
+def test_muon_orthogonalises_projections_and_nothing_else():
+  config = tiny.configure(optimizer__name="muon", optimizer__weight_decay=0.0)
+  optimizer, _ = make_optimizer(config)
+  params = elmer.initialise(tiny.model_config(), 0)
+  rng = np.random.default_rng(0)
+  grads = jax.tree.map(lambda leaf: jnp.float32(rng.normal(size=leaf.shape)), params)
+  updates, _ = optimizer.update(grads, optimizer.init(params), params)
+  update = np.asarray(updates["encoder"]["layers"]["feed_forward"]["widen"]["kernel"])
+  values = np.linalg.svd(update, compute_uv=False)  # of each layer's matrix
+  assert values.max() / values.min() < 2
+  table = np.linalg.svd(np.asarray(updates["tokens"]), compute_uv=False)
+  assert table.max() / table.min() > 2
+
+
+def test_unknown_optimizers_are_told():
+  with pytest.raises(
+    UserError, match="optimizer.name is one of adamw, adafactor, muon; not 'sgd"
+  ):
+    make_optimizer(tiny.configure(optimizer__name="sgd"))
+
+
+@pytest.mark.parametrize("objective", objectives.NAMES)
+def test_every_objective_learns_a_batch(objective):
+  program, mesh = build(
+    devices=1,
+    objective__name=objective,
+    optimizer__learning_rate=3e-3,
+    optimizer__schedule="constant",
+    model__dropout=0.0,
+    model__norm="pre",
+  )
+  with jax.set_mesh(mesh):
+    state = program.init(0)
+    rows = sharding.global_batch(mesh, tiny.batch())
+    first = program.evaluate(state.params, rows, 0, 0)
+    for _ in range(60):
+      state, _ = program.train(state, rows, 0)
+    last = program.evaluate(state.params, rows, 0, 0)
+  assert last.loss < 0.6 * first.loss
+  if objective != "autoregressive":
+    assert {"accuracy_layer_1", "accuracy_layer_3"} <= set(last.metrics)
