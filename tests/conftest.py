@@ -24,11 +24,15 @@ def pytest_configure(config):
     os.environ["XLA_FLAGS"] = f"{flags} {eight}".strip()
   os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-  # Programs that several tests compile are compiled once in a session.
-  config.programs = tempfile.mkdtemp(prefix="elmer_jax-programs-")
-  os.environ["JAX_COMPILATION_CACHE_DIR"] = config.programs
+  # Programs that several tests compile are compiled once in a session, or once for all
+  # sessions that are given the same folder.
+  config.programs = None
+  if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    config.programs = tempfile.mkdtemp(prefix="elmer_jax-programs-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = config.programs
   os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 
 def pytest_unconfigure(config):
-  shutil.rmtree(config.programs, ignore_errors=True)
+  if config.programs:
+    shutil.rmtree(config.programs, ignore_errors=True)
