@@ -14,10 +14,9 @@ import tiny_run
 import tiny_text
 
 import elmer_jax
-from elmer_jax import prepare
 from elmer_jax.checkpoints import averaging, orbax_checkpoint
 from elmer_jax.core.errors import UserError
-from elmer_jax.data import prepared_data
+from elmer_jax.data import preparation, prepared_data
 from elmer_jax.generation import distillation
 
 
@@ -51,7 +50,7 @@ def test_a_line_for_each_training_pair_the_same_after_an_interruption(
 ):
   run(configure(files), teacher, tmp_path / "a.jsonl")
   rows = [json.loads(line) for line in (tmp_path / "a.jsonl").open()]
-  [(recipe, _)] = prepare.recipes_of(configure(files))
+  [(recipe, _)] = preparation.recipes_of(configure(files))
   pairs = list(recipe.read("train"))
   assert [row["source"] for row in rows] == [source for source, _ in pairs]
   model = elmer_jax.load(str(teacher))
@@ -92,8 +91,8 @@ def test_only_the_training_split_is_distilled(files, tmp_path):
   own = tmp_path / "distilled.jsonl"
   own.write_text(json.dumps({"source": "a", "target": "b"}))
   config = configure(files, "last_layer", data__distilled=str(own))
-  [(plain, _)] = prepare.task_recipes(config)
-  [(recipe, _)] = prepare.recipes_of(config)
+  [(plain, _)] = preparation.task_recipes(config)
+  [(recipe, _)] = preparation.recipes_of(config)
   assert list(recipe.read("train")) == [("a", "b")]
   assert list(recipe.read("validation")) == list(plain.read("validation"))
   prepared_data.write_parts(config, str(tmp_path), [])
@@ -113,7 +112,7 @@ def test_only_autoregressive_teachers_teach(files, tmp_path):
 def test_documents_have_no_distilled_form(tmp_path):
   config = tiny.configure(data__task="pydocs_pretrain", data__distilled="a.jsonl")
   with pytest.raises(UserError, match="data.distilled is for one task of pairs"):
-    prepare.recipes_of(config)
+    preparation.recipes_of(config)
 
 
 def test_the_average_is_the_mean_of_the_last_ones(files, tmp_path):
