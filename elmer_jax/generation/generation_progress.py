@@ -65,7 +65,7 @@ class GenerationProgress:
     return f"[{bar}] {share:4.0%}, {rate}, about {left:.0f} s left"
 
   def _share(self) -> float | None:
-    """Returns the share of the source that was read; None for a pipe. Files may grow."""
+    """Returns the share of the source that was read; None for a pipe."""
     status = os.fstat(self._source.fileno())
     if not stat.S_ISREG(status.st_mode) or not status.st_size:
       return None
