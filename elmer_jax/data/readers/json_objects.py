@@ -1,9 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of JSON objects, one a line or in one list, as published data sets come.
-
-What `sources` says of compression and of bytes that are not UTF-8 holds here too.
-"""
+"""Files of JSON objects: one object a line (JSONL), or a list, as data sets come."""
 
 import dataclasses
 import json
@@ -11,18 +8,19 @@ import pathlib
 from collections.abc import Iterable, Iterator
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.data.readers import documents_and_pairs, text_files
+from elmer_jax.data.readers import text_files
+from elmer_jax.data.readers.replacements import ReplacementCounter
 
-_LOOKED_AT = 1024  # characters, for the first one that is no space
+_SNIFFED_CHARACTERS = 1024  # searched for the first character that is not white space
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
-  """An object of a file, and how to speak of it.
+class JsonObject:
+  """An object of a file and its position, for error messages.
 
   Attributes:
     path: the file.
-    number: its line, or its place in the list, from 1.
+    number: its line in a JSONL file or its position in a list, from 1.
     fields: the object.
   """
 
@@ -30,37 +28,65 @@ class Entry:
   number: int
   fields: dict
 
-  def error(self, what: str) -> UserError:
-    return UserError(f"{self.path}, entry {self.number}: {what}")
+  def error(self, message: str) -> UserError:
+    """Returns an error that names the file and the object."""
+    return UserError(f"{self.path}, entry {self.number}: {message}")
 
   def get(self, name: str, kind: type):
-    """Returns a field, which has to be there and of a type."""
+    """Returns a field.
+
+    Raises:
+      UserError: the field is missing or not of this type.
+    """
     if name not in self.fields:
-      names = ", ".join(map(repr, list(self.fields)[:8])) or "none"
-      raise self.error(f"no field {name!r} (its fields: {names})")
+      raise self.error(f"no field {name!r} (its fields: {field_names(self.fields)})")
     if not isinstance(self.fields[name], kind):
-      raise self.error(f"field {name!r} is no {kind.__name__}")
+      raise self.error(f"field {name!r} is not a {kind.__name__}")
     return self.fields[name]
 
 
-def read_objects(paths: Iterable[pathlib.Path]) -> Iterator[Entry]:
-  """The objects of JSONL files and of JSON files that are a list, in order.
+def field_names(row: dict) -> str:
+  """Returns the names of the first fields of an object, for error messages."""
+  return ", ".join(map(repr, list(row)[:8])) or "none"
 
-  JSONL is streamed; a list is read whole.
+
+def read_objects(paths: Iterable[pathlib.Path]) -> Iterator[JsonObject]:
+  """Yields the objects of JSONL files and of JSON files with a list, in order.
+
+  JSONL is streamed; a list is read as a whole. Characters that are not UTF-8 are
+  replaced, with a warning after the last file.
 
   Raises:
-    UserError: a file is missing, empty, damaged or something else.
+    UserError: a file is missing, empty, damaged or of another format.
   """
-  replaced = documents_and_pairs.Replaced()
+  replacements = ReplacementCounter()
   for path in paths:
     with text_files.open_text(path) as file:
-      is_list = file.read(_LOOKED_AT).lstrip().startswith("[")
-    for number, row in _list(path) if is_list else documents_and_pairs.json_rows(path):
-      yield Entry(path, number, _cleaned(row, path, replaced))
-  replaced.say()
+      is_list = file.read(_SNIFFED_CHARACTERS).lstrip().startswith("[")
+    for number, row in _list_rows(path) if is_list else jsonl_rows(path):
+      yield JsonObject(path, number, _clean(row, path, replacements))
+  replacements.log_warnings()
 
 
-def _list(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
+def jsonl_rows(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
+  """Yields the objects of a JSONL file, each with the number of its line.
+
+  Raises:
+    UserError: the file can't be read, or a line is not a JSON object.
+  """
+  for number, line in text_files.numbered_lines(path):
+    if line.isspace():
+      continue
+    try:
+      row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+      raise UserError(f"{path}, line {number}: not JSON ({error})") from None
+    if not isinstance(row, dict):
+      raise UserError(f"{path}, line {number}: not a JSON object")
+    yield number, row
+
+
+def _list_rows(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
   with text_files.open_text(path) as file:
     try:
       rows = json.load(file)
@@ -72,11 +98,11 @@ def _list(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
     yield number, row
 
 
-def _cleaned(value, path: pathlib.Path, replaced: documents_and_pairs.Replaced):
+def _clean(value, path: pathlib.Path, replacements: ReplacementCounter):
   if isinstance(value, str):
-    return replaced.clean(value, path)
+    return replacements.clean(value, path)
   if isinstance(value, list):
-    return [_cleaned(part, path, replaced) for part in value]
+    return [_clean(item, path, replacements) for item in value]
   if isinstance(value, dict):
-    return {name: _cleaned(part, path, replaced) for name, part in value.items()}
+    return {name: _clean(item, path, replacements) for name, item in value.items()}
   return value
