@@ -58,7 +58,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: str) -> Vocabulary:
         spec,
         prepared_data.purpose(config, part, split, vocabulary),
         vocabulary,
-        config.data.processes,
+        config.data.num_workers,
         progress,
       )
     if rate is None:

@@ -175,7 +175,7 @@ def _run(
   except BrokenProcessPool:
     raise UserError(
       "a process that prepares the data was ended from outside, perhaps for want of "
-      "memory: start again with a lower data.processes; finished shards are kept"
+      "memory: start again with a lower data.num_workers; finished shards are kept"
     ) from None
   finally:
     pool.shutdown(cancel_futures=True)
