@@ -181,7 +181,7 @@ def test_personachat_has_a_pair_for_each_response(tmp_path):
       '[{"persona": [], "dialogue": [["a"]]}]',
       r"not a list of \[utterance, response\]",
     ),
-    (squad.NAME, "train.jsonl", '{"title": "a"}', "train.jsonl, entry 1: no field"),
+    (squad.NAME, "train.jsonl", '{"title": "a"}', "train.jsonl, line 1: no field"),
     (squad.NAME, "a.jsonl", '{"title": "a", "answers": []}', "not a list of texts"),
     (squad.NAME, "a.jsonl", '{"du_split": "dev"}', "du_split is 'dev'"),
   ],

@@ -18,8 +18,8 @@ import pathlib
 from collections.abc import Iterator
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.data.datasets.dataset import SEPARATOR, DatasetSpec
-from elmer_jax.data.readers.json_objects import JsonObject, read_objects
+from elmer_jax.data.datasets.dataset import SEPARATOR, DatasetSpec, files_flag
+from elmer_jax.data.readers.file_entries import FileEntry, read_json
 from elmer_jax.data.readers.text_files import expand_files
 
 NAME = "personachat"
@@ -32,8 +32,8 @@ def personachat() -> DatasetSpec:
 
   def no_files(split: str):
     raise UserError(
-      f"{NAME} is read from files only: --config.data.files='{NAME}=FILES' (in seqio "
-      "tasks.use_files), with train, valid or test in their names"
+      f"{NAME} is read from files only: {files_flag(NAME)}, with train, valid or test "
+      "in their names"
     )
 
   return DatasetSpec(NAME, "pairs", no_files, from_files=from_files)
@@ -50,8 +50,8 @@ def from_files(files: str) -> DatasetSpec:
     paths.setdefault(_split_of(path), []).append(path)
 
   def read(split: str) -> Iterator[tuple[str, str]]:
-    for row in read_objects(paths[split]):
-      yield from _pairs(row)
+    for entry in read_json(paths[split]):
+      yield from _pairs(entry)
 
   splits = tuple(split for split in dict.fromkeys(_SPLITS.values()) if split in paths)
   return DatasetSpec(NAME, "pairs", read, splits)
@@ -64,13 +64,13 @@ def _split_of(path: pathlib.Path) -> str:
   raise UserError(f"{path}: the name has to contain the split: train, valid or test")
 
 
-def _pairs(row: JsonObject) -> Iterator[tuple[str, str]]:
-  persona, dialogue = row.get("persona", list), row.get("dialogue", list)
-  parts = [" ".join(_texts(row, "persona", persona))] if persona else []
+def _pairs(entry: FileEntry) -> Iterator[tuple[str, str]]:
+  persona, dialogue = entry.get("persona", list), entry.get("dialogue", list)
+  parts = [" ".join(_texts(entry, "persona", persona))] if persona else []
   for turn in dialogue:
     if not isinstance(turn, list) or len(turn) != 2:
-      raise row.error("dialogue is not a list of [utterance, response]")
-    utterance, response = _texts(row, "dialogue", turn)
+      raise entry.error("dialogue is not a list of [utterance, response]")
+    utterance, response = _texts(entry, "dialogue", turn)
     if utterance and utterance != SILENCE:
       parts.append(utterance)
     if response and response != SILENCE:
@@ -78,7 +78,7 @@ def _pairs(row: JsonObject) -> Iterator[tuple[str, str]]:
       parts.append(response)
 
 
-def _texts(row: JsonObject, name: str, values: list) -> list[str]:
+def _texts(entry: FileEntry, name: str, values: list) -> list[str]:
   if not all(isinstance(value, str) for value in values):
-    raise row.error(f"field {name!r} contains values that are not texts")
+    raise entry.error(f"field {name!r} contains values that are not texts")
   return [value.strip() for value in values]

@@ -20,19 +20,13 @@ import pathlib
 import unicodedata
 from collections.abc import Iterator
 
-from elmer_jax.data.datasets import tfds_datasets
 from elmer_jax.data.datasets.dataset import SEPARATOR, DatasetSpec
-from elmer_jax.data.readers.json_objects import JsonObject, read_objects
+from elmer_jax.data.datasets.tfds_datasets import Example, TfdsDataset
+from elmer_jax.data.readers.file_entries import FileEntry, read_json
 from elmer_jax.data.readers.text_files import expand_files
 
 NAME = "squad_question_generation"
-SQUAD = tfds_datasets.TfdsDataset(
-  "squad",
-  configs=r"v1\.1",
-  build="v1.1",
-  files_hint=f"name files: --config.data.files='{NAME}=FILES' (in seqio "
-  "tasks.use_files)",
-)
+SQUAD = TfdsDataset("squad", configs=r"v1\.1", build="v1.1", task=NAME)
 
 # The articles of SQuAD's training set in Du et al.'s test set.
 _TITLES = """
@@ -77,9 +71,9 @@ def from_files(files: str) -> DatasetSpec:
   by_split = {"train": others, "validation": dev, "test": others}
 
   def read(split: str) -> Iterator[tuple[str, str]]:
-    for row in read_objects(by_split[split]):
-      if split in ("validation", _split_of_row(row)):
-        yield _pair_from_row(row)
+    for entry in read_json(by_split[split]):
+      if split in ("validation", _split_of_entry(entry)):
+        yield _pair_from_entry(entry)
 
   splits = tuple(split for split in by_split if by_split[split])
   return DatasetSpec(NAME, "pairs", read, splits)
@@ -95,7 +89,7 @@ def split_of(title: str) -> str:
   return "test" if unicodedata.normalize("NFC", title) in TEST_TITLES else "train"
 
 
-def _pair_from_example(example: tfds_datasets.Example) -> tuple[str, str]:
+def _pair_from_example(example: Example) -> tuple[str, str]:
   texts = (example["answers"]["text"][0], example["context"], example["question"])
   return pair(*(text.decode() for text in texts))
 
@@ -104,20 +98,20 @@ def _is_dev(path: pathlib.Path) -> bool:
   return any(word in path.name.lower() for word in ("dev", "valid"))
 
 
-def _split_of_row(row: JsonObject) -> str:
-  split = row.fields.get("du_split")
+def _split_of_entry(entry: FileEntry) -> str:
+  split = entry.fields.get("du_split")
   if split is None:
-    return split_of(row.get("title", str))
+    return split_of(entry.get("title", str))
   if split not in ("train", "test"):
-    raise row.error(f"du_split is {split!r}, not train or test")
+    raise entry.error(f"du_split is {split!r}, not train or test")
   return split
 
 
-def _pair_from_row(row: JsonObject) -> tuple[str, str]:
-  answers = row.get("answers", list)
+def _pair_from_entry(entry: FileEntry) -> tuple[str, str]:
+  answers = entry.get("answers", list)
   if not answers or not isinstance(answers[0], str):
-    raise row.error("answers is not a list of texts")
-  source, target = pair(answers[0], row.get("context", str), row.get("question", str))
-  if not target:
-    raise row.error("the question is empty")
-  return source, target
+    raise entry.error("answers is not a list of texts")
+  context, question = entry.get("context", str), entry.get("question", str)
+  if not question.strip():
+    raise entry.error("the question is empty")
+  return pair(answers[0], context, question)

@@ -10,12 +10,12 @@ is opened.
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from etils import epath
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.data.datasets.dataset import DatasetSpec, Item
+from elmer_jax.data.datasets.dataset import files_flag
 
 Example = dict  # as TFDS yields it: bytes, arrays and dicts of them
 
@@ -30,13 +30,13 @@ class TfdsDataset:
       prepared, the last by name is used, as their names begin with a date. Empty for a
       data set without configurations.
     build: the configuration to build, for error messages; may be empty.
-    files_hint: how to read the data set from files instead, for error messages.
+    task: name of the data set here if it can also be read from files; may be empty.
   """
 
   name: str
   configs: str = ""
   build: str = ""
-  files_hint: str = ""
+  task: str = ""
 
   def examples(self, split: str) -> Iterator[Example]:
     """Returns the examples of a split, always in the same order.
@@ -78,7 +78,7 @@ class TfdsDataset:
     folder = self.folder()
     if folder is None:
       config = f" --config {self.build}" if self.build else ""
-      files = f", or {self.files_hint}" if self.files_hint else ""
+      files = f", or name files: {files_flag(self.task)}" if self.task else ""
       raise UserError(
         f"TFDS has no prepared {self.name} in {_root()}: run `tfds build {self.name}"
         f"{config}` with network access (TFDS_DATA_DIR sets another folder){files}"
@@ -90,23 +90,6 @@ class TfdsDataset:
       has = ", ".join(builder.info.splits)
       raise UserError(f"{folder} has no split {split!r}; it has {has}")
     return builder
-
-
-def pairs_dataset(
-  name: str, tfds_dataset: TfdsDataset, pair: Callable[[Example], Item | None]
-) -> DatasetSpec:
-  """Returns a data set of pairs with the splits train, validation and test.
-
-  Args:
-    name: of the data set.
-    tfds_dataset: where the examples are read from.
-    pair: returns (source, target) of an example, or None to skip it.
-  """
-
-  def read(split: str) -> Iterator[Item]:
-    return filter(None, map(pair, tfds_dataset.examples(split)))
-
-  return DatasetSpec(name, "pairs", read, size=tfds_dataset.size)
 
 
 def _root() -> epath.Path:

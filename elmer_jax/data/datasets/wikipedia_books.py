@@ -15,17 +15,13 @@ import functools
 from collections.abc import Iterator
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.data.datasets import tfds_datasets
-from elmer_jax.data.datasets.dataset import DatasetSpec
+from elmer_jax.data.datasets.dataset import DatasetSpec, files_flag
 from elmer_jax.data.datasets.held_out_split import with_held_out_split
 from elmer_jax.data.datasets.local_files import text_files_dataset
+from elmer_jax.data.datasets.tfds_datasets import TfdsDataset
 
-WIKIPEDIA = tfds_datasets.TfdsDataset(
-  "wikipedia",
-  configs=r"[0-9]{8}\.en",
-  build="20230601.en",
-  files_hint="name files: --config.data.files='wikipedia_lplm=FILES' (in seqio "
-  "tasks.use_files)",
+WIKIPEDIA = TfdsDataset(
+  "wikipedia", configs=r"[0-9]{8}\.en", build="20230601.en", task="wikipedia_lplm"
 )
 
 
@@ -47,10 +43,7 @@ def books() -> DatasetSpec:
   """Returns the data set `books_lplm`."""
 
   def no_files(split: str):
-    raise UserError(
-      "books_lplm is read from files only: --config.data.files='books_lplm=FILES' (in "
-      "seqio tasks.use_files)"
-    )
+    raise UserError(f"books_lplm is read from files only: {files_flag('books_lplm')}")
 
   return _readable_from_files(
     DatasetSpec("books_lplm", "lplm", no_files, ("train", "validation"), no_files)

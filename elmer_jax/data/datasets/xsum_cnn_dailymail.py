@@ -6,8 +6,10 @@ xsum            an article without its first sentence, and that sentence
 cnn_dailymail   an article and its highlights, one a line
 """
 
-from elmer_jax.data.datasets import tfds_datasets
+from collections.abc import Iterator
+
 from elmer_jax.data.datasets.dataset import DatasetSpec
+from elmer_jax.data.datasets.tfds_datasets import Example, TfdsDataset
 
 
 def xsum() -> DatasetSpec:
@@ -21,9 +23,14 @@ def cnn_dailymail() -> DatasetSpec:
 
 
 def _summaries(name: str, source: str, target: str) -> DatasetSpec:
-  def pair(example: tfds_datasets.Example) -> tuple[str, str] | None:
+  tfds_dataset = TfdsDataset(name)
+
+  def pair(example: Example) -> tuple[str, str] | None:
     texts = tuple(example[feature].decode().strip() for feature in (source, target))
     # XSum has a few articles without text.
     return texts if all(texts) else None
 
-  return tfds_datasets.pairs_dataset(name, tfds_datasets.TfdsDataset(name), pair)
+  def read(split: str) -> Iterator[tuple[str, str]]:
+    return filter(None, map(pair, tfds_dataset.examples(split)))
+
+  return DatasetSpec(name, "pairs", read, size=tfds_dataset.size)

@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.data.readers.json_objects import field_names, jsonl_rows
+from elmer_jax.data.readers.file_entries import jsonl_entries, tsv_entries
 from elmer_jax.data.readers.replacements import ReplacementCounter
-from elmer_jax.data.readers.text_files import format_suffix, numbered_lines, open_text
+from elmer_jax.data.readers.text_files import format_suffix, open_text
 
 # Whether a text file has blank lines between documents, or one document a line, is
 # decided by this many characters at its start: a file may be too large to read twice.
@@ -48,7 +48,10 @@ def read_documents(
   replacements = ReplacementCounter()
   for path in map(pathlib.Path, paths):
     is_json = format_suffix(path) in _JSON_SUFFIXES
-    documents = _json_texts(path, field) if is_json else _text_documents(path)
+    if is_json:
+      documents = (entry.get(field, str) for entry in jsonl_entries(path))
+    else:
+      documents = _text_documents(path)
     empty = True
     for document in documents:
       for part in _parts(document):
@@ -74,19 +77,20 @@ def read_pairs(paths: Iterable[str | os.PathLike]) -> Iterator[tuple[str, str]]:
     UserError: a file is missing, empty, damaged or of another format, or a line lacks
       its source or target; the message has the file and the line.
   """
+  names = ("source", "target")
   replacements = ReplacementCounter()
   for path in map(pathlib.Path, paths):
     suffix = format_suffix(path)
     if suffix not in (*_JSON_SUFFIXES, ".tsv"):
       raise UserError(f"{path}: pairs are read from .jsonl and .tsv files")
+    is_tsv = suffix == ".tsv"
     empty = True
-    for number, row in _tsv_rows(path) if suffix == ".tsv" else jsonl_rows(path):
+    for entry in tsv_entries(path, names) if is_tsv else jsonl_entries(path):
       pair = []
-      for name in ("source", "target"):
-        text = _string(row, name, path, number)
-        pair.append(replacements.clean(text, path).strip())
+      for name in names:
+        pair.append(replacements.clean(entry.get(name, str), path).strip())
         if not pair[-1]:
-          raise UserError(f"{path}, line {number}: the {name} is empty")
+          raise entry.error(f"the {name} is empty")
       empty = False
       yield pair[0], pair[1]
     if empty:
@@ -128,30 +132,3 @@ def _parts(document: str) -> Iterator[str]:
     yield document[start:cut]
     start = cut
   yield document[start:]
-
-
-def _json_texts(path: pathlib.Path, field: str) -> Iterator[str]:
-  for number, row in jsonl_rows(path):
-    yield _string(row, field, path, number)
-
-
-def _tsv_rows(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
-  for number, line in numbered_lines(path):
-    columns = line.rstrip("\n").split("\t")
-    if line.isspace() or (number == 1 and columns == ["source", "target"]):
-      continue
-    if len(columns) != 2:
-      raise UserError(
-        f"{path}, line {number}: {len(columns)} columns; expected source, a tab, target"
-      )
-    yield number, {"source": columns[0], "target": columns[1]}
-
-
-def _string(row: dict, field: str, path: pathlib.Path, number: int) -> str:
-  if field not in row:
-    raise UserError(
-      f"{path}, line {number}: no field {field!r} (its fields: {field_names(row)})"
-    )
-  if not isinstance(row[field], str):
-    raise UserError(f"{path}, line {number}: field {field!r} is not a string")
-  return row[field]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of JSON objects: one object a line (JSONL), or a list, as data sets come."""
+"""Entries with named fields: the objects of JSON files and the rows of TSV files."""
 
 import dataclasses
 import json
@@ -15,22 +15,22 @@ _SNIFFED_CHARACTERS = 1024  # searched for the first character that is not white
 
 
 @dataclasses.dataclass(frozen=True)
-class JsonObject:
-  """An object of a file and its position, for error messages.
+class FileEntry:
+  """One entry of a file.
 
   Attributes:
     path: the file.
-    number: its line in a JSONL file or its position in a list, from 1.
-    fields: the object.
+    position: where the entry is, for error messages: "line 3".
+    fields: values by name.
   """
 
   path: pathlib.Path
-  number: int
+  position: str
   fields: dict
 
   def error(self, message: str) -> UserError:
-    """Returns an error that names the file and the object."""
-    return UserError(f"{self.path}, entry {self.number}: {message}")
+    """Returns an error that names the file and the position."""
+    return UserError(f"{self.path}, {self.position}: {message}")
 
   def get(self, name: str, kind: type):
     """Returns a field.
@@ -39,18 +39,15 @@ class JsonObject:
       UserError: the field is missing or not of this type.
     """
     if name not in self.fields:
-      raise self.error(f"no field {name!r} (its fields: {field_names(self.fields)})")
+      names = ", ".join(map(repr, list(self.fields)[:8])) or "none"
+      raise self.error(f"no field {name!r} (its fields: {names})")
     if not isinstance(self.fields[name], kind):
-      raise self.error(f"field {name!r} is not a {kind.__name__}")
+      type_name = {str: "string"}.get(kind, kind.__name__)
+      raise self.error(f"field {name!r} is not a {type_name}")
     return self.fields[name]
 
 
-def field_names(row: dict) -> str:
-  """Returns the names of the first fields of an object, for error messages."""
-  return ", ".join(map(repr, list(row)[:8])) or "none"
-
-
-def read_objects(paths: Iterable[pathlib.Path]) -> Iterator[JsonObject]:
+def read_json(paths: Iterable[pathlib.Path]) -> Iterator[FileEntry]:
   """Yields the objects of JSONL files and of JSON files with a list, in order.
 
   JSONL is streamed; a list is read as a whole. Characters that are not UTF-8 are
@@ -63,13 +60,14 @@ def read_objects(paths: Iterable[pathlib.Path]) -> Iterator[JsonObject]:
   for path in paths:
     with text_files.open_text(path) as file:
       is_list = file.read(_SNIFFED_CHARACTERS).lstrip().startswith("[")
-    for number, row in _list_rows(path) if is_list else jsonl_rows(path):
-      yield JsonObject(path, number, _clean(row, path, replacements))
+    for entry in _list_entries(path) if is_list else jsonl_entries(path):
+      fields = _clean(entry.fields, path, replacements)
+      yield FileEntry(path, entry.position, fields)
   replacements.log_warnings()
 
 
-def jsonl_rows(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
-  """Yields the objects of a JSONL file, each with the number of its line.
+def jsonl_entries(path: pathlib.Path) -> Iterator[FileEntry]:
+  """Yields the objects of a JSONL file.
 
   Raises:
     UserError: the file can't be read, or a line is not a JSON object.
@@ -78,24 +76,44 @@ def jsonl_rows(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
     if line.isspace():
       continue
     try:
-      row = json.loads(line)
+      value = json.loads(line)
     except (ValueError, RecursionError) as error:
       raise UserError(f"{path}, line {number}: not JSON ({error})") from None
-    if not isinstance(row, dict):
-      raise UserError(f"{path}, line {number}: not a JSON object")
-    yield number, row
+    yield _object_entry(path, f"line {number}", value)
 
 
-def _list_rows(path: pathlib.Path) -> Iterator[tuple[int, dict]]:
+def tsv_entries(path: pathlib.Path, names: tuple[str, ...]) -> Iterator[FileEntry]:
+  """Yields the rows of a TSV file; a first line with the names is a header.
+
+  Raises:
+    UserError: the file can't be read, or a row has another number of columns.
+  """
+  for number, line in text_files.numbered_lines(path):
+    columns = line.rstrip("\n").split("\t")
+    if line.isspace() or (number == 1 and columns == list(names)):
+      continue
+    if len(columns) != len(names):
+      raise UserError(
+        f"{path}, line {number}: {len(columns)} columns; expected "
+        f"{', a tab, '.join(names)}"
+      )
+    yield FileEntry(path, f"line {number}", dict(zip(names, columns, strict=True)))
+
+
+def _list_entries(path: pathlib.Path) -> Iterator[FileEntry]:
   with text_files.open_text(path) as file:
     try:
-      rows = json.load(file)
+      values = json.load(file)
     except (ValueError, RecursionError) as error:
       raise UserError(f"{path}: not JSON ({error})") from None
-  for number, row in enumerate(rows, start=1):
-    if not isinstance(row, dict):
-      raise UserError(f"{path}, entry {number}: not a JSON object")
-    yield number, row
+  for number, value in enumerate(values, start=1):
+    yield _object_entry(path, f"entry {number}", value)
+
+
+def _object_entry(path: pathlib.Path, position: str, value) -> FileEntry:
+  if not isinstance(value, dict):
+    raise UserError(f"{path}, {position}: not a JSON object")
+  return FileEntry(path, position, value)
 
 
 def _clean(value, path: pathlib.Path, replacements: ReplacementCounter):
