@@ -68,13 +68,13 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   start = time.monotonic()
   train = _batches(config, workdir, model, "train")
   sources = (batch["source_ids"] for batch in train)
-  gate = gate_fitting.fit(model.config, model.params, sources, length)
+  gate = gate_fitting.fit(model.config, model.prepared, sources, length)
   fitted = time.monotonic()
   held_out = list(_batches(config, workdir, model, "validation"))
   targets = np.concatenate([batch["target_ids"] for batch in held_out])
   outcomes = gate_fitting.watch(
     model.config,
-    model.params,
+    model.prepared,
     gate,
     (batch["source_ids"] for batch in held_out),
     length,
