@@ -2,33 +2,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """News articles and their summaries, from TFDS.
 
-xsum            an article and its first sentence, which was taken off it
+xsum            an article without its first sentence, and that sentence
 cnn_dailymail   an article and its highlights, one a line
 """
 
-from elmer_jax.data.datasets import tfds_sets
-from elmer_jax.data.datasets.dataset import Recipe
+from collections.abc import Iterator
 
-XSUM = tfds_sets.Prepared("xsum")
-CNN_DAILYMAIL = tfds_sets.Prepared("cnn_dailymail")
-
-
-def xsum() -> Recipe:
-  """Returns the recipe `xsum`: TFDS's `document` and `summary`."""
-  return _recipe("xsum", XSUM, "document", "summary")
+from elmer_jax.data.datasets.dataset import DatasetSpec
+from elmer_jax.data.datasets.tfds_datasets import Example, TfdsDataset
 
 
-def cnn_dailymail() -> Recipe:
-  """Returns the recipe `cnn_dailymail`: TFDS's `article` and `highlights`."""
-  return _recipe("cnn_dailymail", CNN_DAILYMAIL, "article", "highlights")
+def xsum() -> DatasetSpec:
+  """Returns the data set `xsum`: TFDS's `document` and `summary`."""
+  return _summaries("xsum", "document", "summary")
 
 
-def _recipe(
-  name: str, prepared: tfds_sets.Prepared, source: str, target: str
-) -> Recipe:
-  def pair(example: tfds_sets.Example) -> tuple[str, str] | None:
+def cnn_dailymail() -> DatasetSpec:
+  """Returns the data set `cnn_dailymail`: TFDS's `article` and `highlights`."""
+  return _summaries("cnn_dailymail", "article", "highlights")
+
+
+def _summaries(name: str, source: str, target: str) -> DatasetSpec:
+  tfds_dataset = TfdsDataset(name)
+
+  def pair(example: Example) -> tuple[str, str] | None:
     texts = tuple(example[feature].decode().strip() for feature in (source, target))
-    # XSum has a few articles without any text.
+    # XSum has a few articles without text.
     return texts if all(texts) else None
 
-  return tfds_sets.pairs_recipe(name, prepared, pair)
+  def read(split: str) -> Iterator[tuple[str, str]]:
+    return filter(None, map(pair, tfds_dataset.examples(split)))
+
+  return DatasetSpec(name, "pairs", read, size=tfds_dataset.size)
