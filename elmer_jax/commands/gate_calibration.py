@@ -18,6 +18,7 @@ from elmer_jax.decoding.gate import (
   gate_file,
   gate_fitting,
   gated_decoding,
+  threshold_choice,
 )
 from elmer_jax.generation import api
 from elmer_jax.training import batches
@@ -66,20 +67,25 @@ def calibrate(
   train = _batches(config, workdir, model, "train", texts)
   gate = gate_fitting.fit(
     model.config,
-    model.params,
+    model.decoding_params,
     (batch["source_ids"] for batch in train),
     model.target_length,
   )
   fitted = time.monotonic()
   outcomes = _outcomes(config, workdir, model, gate, measure, trim, texts)
-  for row in gate_fitting.static_rows(outcomes, confidence):
+  for row in threshold_choice.static_depths(outcomes, confidence):
     logging.info(
-      "depth %d: loses %.2f, at most %.2f (%s)", row.most, row.loss, row.bound, measure
+      "depth %d: loses %.2f, at most %.2f (%s)",
+      row.max_layers,
+      row.loss,
+      row.bound,
+      measure,
     )
   least = max(2, trim + 1)  # a gate needs two layers, and one after the dropping
-  row = gate_fitting.choose(gate_fitting.gate_rows(outcomes, confidence, least), loss)
-  gate = gated_decoding.cut(gate, row.most)
-  stated = {
+  candidates = threshold_choice.gate_thresholds(outcomes, confidence, least)
+  row = threshold_choice.cheapest(candidates, loss)
+  gate = gated_decoding.cut(gate, row.max_layers)
+  report = {
     "measure": measure,
     "stated_loss": loss,
     "confidence": confidence,
@@ -87,19 +93,19 @@ def calibrate(
     "full_depth": round(float(outcomes.full_N.mean()), 3),
     "loss": round(row.loss, 3),
     "loss_at_most": round(row.bound, 3),
-    "mean_layers": round(row.layers, 3),
-    "most_layers": row.most,
+    "mean_layers": round(row.mean_layers, 3),
+    "most_layers": row.max_layers,
   }
   gate_file.write(
-    folder / str(step), gate_file.Calibrated(gate, row.threshold, trim, stated)
+    folder / str(step), gate_file.Calibrated(gate, row.threshold, trim, report)
   )
   logging.info(
     "gate of step %d: fitted in %.1f s, calibrated in %.1f s; threshold %.4f: "
     "%.2f of %d layers, at most %d, loses %.2f, at most %.2f",
-    *(step, fitted - start, time.monotonic() - fitted, row.threshold, row.layers),
-    *(model.config.decoder_layers, row.most, row.loss, row.bound),
+    *(step, fitted - start, time.monotonic() - fitted, row.threshold, row.mean_layers),
+    *(model.config.decoder_layers, row.max_layers, row.loss, row.bound),
   )
-  return {"threshold": row.threshold, "trim": trim, **stated}
+  return {"threshold": row.threshold, "trim": trim, **report}
 
 
 def _outcomes(
@@ -110,13 +116,13 @@ def _outcomes(
   measure: str,
   trim: int,
   texts: int,
-) -> gate_fitting.Outcomes:
+) -> threshold_choice.Outcomes:
   """Runs texts of the validation split through all layers."""
   held_out = list(_batches(config, workdir, model, "validation", texts))
   targets = np.concatenate([batch["target_ids"] for batch in held_out])
-  return gate_fitting.watch(
+  return threshold_choice.collect_outcomes(
     model.config,
-    model.params,
+    model.decoding_params,
     gate,
     (batch["source_ids"] for batch in held_out),
     model.target_length,

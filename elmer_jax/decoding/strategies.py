@@ -28,9 +28,9 @@ import numpy as np
 from elmer_jax.core.errors import UserError
 from elmer_jax.decoding import autoregressive, one_pass
 from elmer_jax.decoding.decoded import Decoded
+from elmer_jax.decoding.decoding_model import DecodingParams
 from elmer_jax.decoding.gate import gate_file, gated_decoding
 from elmer_jax.decoding.incremental import Search
-from elmer_jax.decoding.one_pass import DecodingParams
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.tokenizer.special_ids import BOS_ID, PAD_ID
 

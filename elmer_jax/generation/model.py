@@ -139,7 +139,7 @@ class Model:
     self.check_length(length)
     return {
       "length": length,
-      "soft_exit": self.objective == "soft_exit",
+      "uses_soft_exit": self.objective == "soft_exit",
       "layers": off_ramps.chosen(layers, self.config.decoder_layers),
     }
 
