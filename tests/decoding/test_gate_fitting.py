@@ -63,7 +63,9 @@ def test_layers_that_bring_nothing_are_never_run():
   easy, stable_NxL, _ = np.arange(10) < 6, *outcomes()[:2]
   quality_NxL = np.where(easy[:, None], [[20.0, 50, 50, 50]], [[0.0, 10, 40, 40]])
   level = threshold_choice.Outcomes(stable_NxL, quality_NxL, quality_NxL[:, -1])
-  chosen = threshold_choice.cheapest(threshold_choice.gate_thresholds(level, confidence=0.95), loss=0.0)
+  chosen = threshold_choice.cheapest(
+    threshold_choice.gate_thresholds(level, confidence=0.95), loss=0.0
+  )
   assert chosen.max_layers == 3 and chosen.threshold < 0.9
   assert chosen.mean_layers == pytest.approx(0.6 * 2 + 0.4 * 3)
 

@@ -12,6 +12,7 @@ import tiny
 
 from elmer_jax.decoding import decoding_model, one_pass
 from elmer_jax.decoding.cpu import bfloat16_argmax
+from elmer_jax.decoding.decoded import Decoded
 from elmer_jax.model import elmer
 from elmer_jax.objectives import objective, soft_exit
 
@@ -54,9 +55,12 @@ def test_ids_are_those_of_the_plain_model(exit, norm, length, monkeypatch):
 
   prepared = decoding_model.prepare(config, params)
 
-  def decode(details: bool) -> one_pass.Decoded:
-    settings = {"length": length, "exit": exit, "details": details}
-    return one_pass.decode(config, prepared, source_ids, **settings)
+  def decode(details: bool) -> Decoded:
+    program = {
+      "none": one_pass.decode_without_exit,
+      "soft": one_pass.decode_with_soft_exit,
+    }[exit]
+    return program(config, prepared, source_ids, length=length, details=details)
 
   found = decode(details=True)
   assert len(np.unique(found.by_layer)) > 20
@@ -74,8 +78,8 @@ def test_bfloat16_predicts_tokens_that_are_likely_in_float32(length):
   source_ids = tiny.batch(rows=24)["source_ids"]
   rounded = dataclasses.replace(config, dtype="bfloat16")
   prepared = decoding_model.prepare(rounded, params)
-  found = one_pass.decode(
-    rounded, prepared, source_ids, length=length, exit="none", details=True
+  found = one_pass.decode_without_exit(
+    rounded, prepared, source_ids, length=length, details=True
   )
   exact = jax.jit(score, static_argnums=0)(config, params, source_ids, found.ids)
   assert len(np.unique(found.ids)) > 5

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tiny
 
-from elmer_jax.core.errors import UserError
 from elmer_jax.decoding import decoding_model, one_pass, shortlist
 from elmer_jax.decoding.cpu import bfloat16_argmax
 from elmer_jax.model import elmer
@@ -32,12 +31,11 @@ def params() -> dict:
 
 def decode(params: dict, size: int, source_ids=SOURCE_IDS, config=CONFIG, **settings):
   """Returns the predictions of every layer [L, B, T]; without details, the last's."""
-  found = one_pass.decode(
+  found = one_pass.decode_with_soft_exit(
     config,
     decoding_model.prepare(config, params),
     source_ids,
-    exit="soft",
-    shortlist=size,
+    shortlist_size=size,
     **({"length": LENGTH, "details": True} | settings),
   )
   return np.asarray(found.ids if found.by_layer is None else found.by_layer)
@@ -80,7 +78,7 @@ def test_the_last_layer_is_not_limited(params):
 
 def test_positions_beyond_a_text_do_not_count(params):
   lengths = np.array([4, 7] * 6, np.int32)
-  found = decode(params, 5, oracle_lengths_B=jnp.asarray(lengths))
+  found = decode(params, 5, lengths_B=jnp.asarray(lengths))
   for length in (4, 7):
     rows = lengths == length
     short = decode(params, 5, length=length)
@@ -104,12 +102,3 @@ def test_selected_tokens_have_the_smallest_gaps(rounded, params, monkeypatch):
   np.testing.assert_array_equal(listed.ids_BxK, expected)
   np.testing.assert_array_equal(listed.predict(model, hidden), scores.argmax(-1))
   np.testing.assert_array_equal(listed.bias_BxK, jnp.zeros((2, 20)))
-
-
-@pytest.mark.parametrize(
-  ("size", "exit", "words"),
-  [(5, "none", "is for --exit=soft"), (91, "soft", "between 1 and the 90 tokens")],
-)
-def test_sizes_out_of_range_are_refused(size, exit, words):
-  with pytest.raises(UserError, match=words):
-    one_pass.check_shortlist(size, exit, 90)

@@ -172,7 +172,7 @@ def test_lengths_that_do_not_fit_are_refused(finished):
   model = elmer_jax.load(str(finished))
   with pytest.raises(UserError, match="target_length 41 must lie between 1 and"):
     elmer_jax.generate(model, ["x"], target_length=41)
-  with pytest.raises(UserError, match="--exit=soft doesn't fit"):
+  with pytest.raises(UserError, match="exit=soft does not fit"):
     elmer_jax.generate(model, ["x"], exit="soft")
   with pytest.raises(UserError, match="there is no checkpoint at"):
     elmer_jax.load(str(finished / "nowhere"))
