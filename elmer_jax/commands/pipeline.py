@@ -32,7 +32,7 @@ def train(
   config: ml_collections.ConfigDict,
   workdir: str,
   distributed: str = "",
-  patience: float = processes.MEETING_SECONDS,
+  patience: float = processes.TIMEOUT_SECONDS,
 ) -> None:
   """Trains to `train.steps`, from where an earlier start was interrupted.
 
@@ -49,13 +49,18 @@ def train(
   orbax_checkpoint.use_its_vocabulary(config)
   processes.start(distributed, patience)
   processes.check_agreement(config, patience)
-  processes.first_alone("claim", lambda: run_folder.claim(config, workdir))
+  processes.run_on_first_process("claim", lambda: run_folder.claim(config, workdir))
+  processes.check_shared_folder(workdir, patience)
   if orbax_checkpoint.is_finished(workdir, config.train.steps):
     logging.info("%s is trained already: %d updates", workdir, config.train.steps)
     return
   compile_cache.cache_programs()
-  vocabulary = processes.first_alone("prepare", lambda: prepare(config, workdir))
-  processes.meet("the first update", patience)
+  vocabulary = processes.run_on_first_process(
+    "prepare", lambda: prepare(config, workdir)
+  )
+  if vocabulary is None:  # on another process: all is prepared, so this opens it
+    vocabulary = prepare(config, workdir)
+  processes.barrier("the first step", patience)
   with out_of_memory.explained(config):
     seconds = loop.train(config, workdir, vocabulary)
   if processes.is_first():

@@ -177,13 +177,13 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
-def check_batch(mesh: Mesh, batch_size: int, accumulation: int) -> None:
+def check_batch(mesh: Mesh, batch_size: int, grad_accumulation_steps: int) -> None:
   """Raises `UserError` unless the batch axes divide each micro-batch."""
   shards = _size(mesh, BATCH_AXES)
-  if (batch_size // accumulation) % shards:
+  if (batch_size // grad_accumulation_steps) % shards:
     raise UserError(
-      f"data.batch_size {batch_size} / train.accumulation {accumulation} must be a "
-      f"multiple of mesh.data × mesh.fsdp ({shards})"
+      f"data.batch_size {batch_size} / train.grad_accumulation_steps "
+      f"{grad_accumulation_steps} must be a multiple of mesh.data × mesh.fsdp ({shards})"
     )
 
 

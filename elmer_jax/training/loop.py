@@ -39,9 +39,10 @@ def train(
   accounts = Accounts()
   # Mesh and data.
   mesh = make_mesh(config)
-  sharding.check_batch(mesh, config.data.batch_size, config.train.accumulation)
-  index, count = processes.share_of_batch(mesh)
-  rows = np.split(np.arange(config.data.batch_size), count)[index]
+  sharding.check_batch(
+    mesh, config.data.batch_size, config.train.grad_accumulation_steps
+  )
+  rows = sharding.rows_of_process(mesh, config.data.batch_size)
   data = batches.open_batches(config, workdir, vocabulary, "train", rows)
   held_out = batches.fixed_batches(config, workdir, vocabulary, rows)
 
@@ -54,7 +55,7 @@ def train(
 
   # State: restored, or fresh.
   folder = orbax_checkpoint.folder_of(workdir)
-  manager = orbax_checkpoint.open_manager(folder, keep=config.checkpoint.keep)
+  manager = orbax_checkpoint.open_manager(folder, keep=config.checkpoint.max_to_keep)
   if processes.is_first():
     vocabulary.save(folder / "vocabulary")
   state, metadata = _start(config, model_config, program, manager)
