@@ -50,7 +50,7 @@ def train(
   processes.start(distributed, patience)
   processes.check_agreement(config, patience)
   processes.run_on_first_process("claim", lambda: run_folder.claim(config, workdir))
-  processes.check_shared_folder(workdir, patience)
+  processes.check_shared_folder("--workdir", workdir, patience)
   if orbax_checkpoint.is_finished(workdir, config.train.steps):
     logging.info("%s is trained already: %d updates", workdir, config.train.steps)
     return

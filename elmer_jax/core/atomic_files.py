@@ -18,7 +18,9 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
   Raises:
     UserError: the folder can't be made or written to.
   """
-  temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{secrets.token_hex(4)}")
+  # Process ids repeat from host to host, and in every container.
+  unique = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+  temporary = path.with_name(f".{path.name}.{unique}")
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     yield temporary

@@ -68,9 +68,7 @@ def _arrange(
   # A mesh axis may take a part of a torus axis: otherwise JAX refuses, for example,
   # fsdp=8 on a 4x4x4 torus.
   if slices == 1:
-    return mesh_utils.create_device_mesh(
-      sizes, devices, allow_split_physical_axes=True
-    )
+    return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
   if len(set(map(slice_of, devices))) == slices:
     within = [sizes[0] // slices, *sizes[1:]]
     return mesh_utils.create_hybrid_device_mesh(

@@ -23,7 +23,6 @@ from elmer_jax.parallel import rendezvous
 
 TIMEOUT_SECONDS = 300  # by default, for the start and for barriers
 _MAX_TIMEOUT_SECONDS = 24 * 3600
-_FOLDER_SECONDS = 20  # until a new file must be visible on a shared file system
 _DAY_MILLISECONDS = 24 * 3600 * 1000  # that process 0 may take to prepare data
 
 Result = TypeVar("Result")
@@ -89,8 +88,8 @@ def _parse(distributed: str) -> dict:
   match = re.fullmatch(r"([^,]+:(\d{1,5})),(\d+),(\d+)", distributed)
   if not match or int(match[4]) >= int(match[3]) or not 0 < int(match[2]) < 2**16:
     raise UserError(
-      f"--distributed={distributed} is neither auto nor HOST:PORT,COUNT,INDEX with PORT "
-      "from 1 to 65535 and INDEX from 0 to COUNT - 1"
+      f"--distributed={distributed} is neither auto nor HOST:PORT,COUNT,INDEX with "
+      "PORT from 1 to 65535 and INDEX from 0 to COUNT - 1"
     )
   return {
     "coordinator_address": match[1],
@@ -117,19 +116,23 @@ def check_agreement(config: ml_collections.ConfigDict, timeout: float) -> None:
     )
 
 
-def check_shared_folder(folder: str, timeout: float) -> None:
-  """Raises `UserError` on every process unless all of them share `folder`.
+def check_shared_folder(
+  flag: str, folder: str, timeout: float, visible_within: float = 20
+) -> None:
+  """Raises `UserError` on every process unless all of them share a folder.
 
   Process 0 creates a file with a random name, which the others look for.
 
   Args:
-    folder: an existing folder of process 0, called the same by all.
+    flag: that named the folder, unique in a run.
+    folder: its path on this process.
     timeout: seconds that the processes wait for each other.
+    visible_within: seconds after which a new file is visible to all that share it.
   """
   if jax.process_count() == 1:
     return
   client = distributed.global_state.client
-  key = "token of the run's folder"
+  key = f"token of {flag}"
   if is_first():
     name = f".shared-{secrets.token_hex(8)}"
     (Path(folder) / name).touch(exist_ok=False)
@@ -137,18 +140,19 @@ def check_shared_folder(folder: str, timeout: float) -> None:
   else:
     name = client.blocking_key_value_get(key, int(1000 * timeout))
   token = Path(folder) / name
-  deadline = time.monotonic() + _FOLDER_SECONDS
+  deadline = time.monotonic() + visible_within
   while not (found := token.exists()) and time.monotonic() < deadline:
     time.sleep(0.2)
   try:
-    results = barrier("the check of --workdir", timeout, "found" if found else "missing")
+    result = "found" if found else "missing"
+    results = barrier(f"the check of {flag}", timeout, result)
   finally:
     if is_first():
       token.unlink(missing_ok=True)
   missing = [str(index) for index, result in results.items() if result == "missing"]
   if missing:
     raise UserError(
-      f"--workdir={folder}: process {', '.join(missing)} doesn't see what process 0 "
+      f"{flag}={folder}: process {', '.join(missing)} doesn't see what process 0 "
       "writes there: all processes need the same folder on a shared file system"
     )
 

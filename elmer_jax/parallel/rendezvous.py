@@ -55,7 +55,9 @@ def bind_address(address: str) -> str:
   """
   host, port = _split(address)
   try:
-    found = [info[4] for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    found = [
+      info[4] for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    ]
     for socket_address in found:
       family = socket.AF_INET6 if len(socket_address) > 2 else socket.AF_INET
       with socket.socket(family) as probe:

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from elmer_jax.core.errors import UserError
 
 _MAX_REPLICATED = 0.02  # of the state's bytes
-# Of a smaller state biases and norms are a large part, and replicating it costs nothing.
+# In a smaller state biases and norms weigh more, and replicating them costs nothing.
 _SMALL_STATE_BYTES = 100 * 2**20
 
 
@@ -46,7 +46,7 @@ def limit_replication(mesh: Mesh, shapes, shardings) -> None:
     return
   largest = sorted(replicated, key=lambda name: -replicated[name])[:3]
   message = (
-    f"mesh.fsdp={mesh.shape['fsdp']} leaves {size / total:.0%} of the training state "
+    f"mesh.fsdp={mesh.shape['fsdp']} leaves {size / total:.1%} of the training state "
     f"({size / 2**20:.1f} of {total / 2**20:.1f} MiB) replicated on every device: "
     f"{', '.join(largest)}, …"
   )

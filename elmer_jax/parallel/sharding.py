@@ -183,7 +183,8 @@ def check_batch(mesh: Mesh, batch_size: int, grad_accumulation_steps: int) -> No
   if (batch_size // grad_accumulation_steps) % shards:
     raise UserError(
       f"data.batch_size {batch_size} / train.grad_accumulation_steps "
-      f"{grad_accumulation_steps} must be a multiple of mesh.data × mesh.fsdp ({shards})"
+      f"{grad_accumulation_steps} must be a multiple of mesh.data × mesh.fsdp "
+      f"({shards})"
     )
 
 
