@@ -141,7 +141,7 @@ def rules(**changes: str):
   [
     (
       {**EIGHT_HEADS, "model__decoder_feed_forward": 36},
-      "mesh.tensor=8 must divide the 'mlp' dimension .36. of decoder/layers/feed_forward",
+      "mesh.tensor=8 must divide the 'mlp' dimension .36. of decoder/layers",
     ),
     (
       {**EIGHT_HEADS, "model__vocabulary_multiple": 1},
