@@ -53,12 +53,7 @@ class Run:
 
   def curve(self, split: str, name: str) -> tuple[list[int], list[float]]:
     """Returns the steps at which `name` was measured and finite, and its values."""
-    points = [
-      (step, values[name])
-      for step, values in self.metrics.get(split, {}).items()
-      if math.isfinite(values.get(name, math.nan))
-    ]
-    return [step for step, _ in points], [value for _, value in points]
+    return curve(self.metrics, split, name)
 
   @property
   def layers(self) -> int:
