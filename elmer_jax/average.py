@@ -4,9 +4,9 @@
 
     python -m elmer_jax.average --input=RUN --output=DIR --last=5
 
-Set --config.checkpoint.keep at least as high when training. DIR is a run's folder like
-RUN, with this one checkpoint, which has the number of the newest: `generate`, `convert`
-and `init_from` take it, and `evaluate` with the run's own configuration.
+Set --config.checkpoint.max_to_keep at least as high when training. DIR is a run's
+folder like RUN, with this one checkpoint, which has the number of the newest:
+`generate`, `convert`, `init_from` and `evaluate` take it.
 """
 
 import os

@@ -59,8 +59,8 @@ def mean_of_last(path: str, last: int) -> orbax_checkpoint.Loaded:
   folder, steps = orbax_checkpoint.steps_of(path)
   if len(steps) < last:
     raise UserError(
-      f"{path} has {len(steps)} checkpoints, not {last}: set checkpoint.keep higher "
-      "for the training, or average fewer"
+      f"{path} has {len(steps)} checkpoints, not {last}: set checkpoint.max_to_keep "
+      "higher for the training, or average fewer"
     )
   chosen, total = steps[-last:], None
   for step in chosen:

@@ -145,7 +145,7 @@ def _set_up_log() -> None:
   handler.setFormatter(
     python_logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
   )
-  home = str(Path(__file__).parent)
+  home = str(Path(__file__).parents[1])
   # Orbax alone writes a dozen lines for each checkpoint.
   handler.addFilter(
     lambda record: (

@@ -32,7 +32,8 @@ from elmer_jax.core.errors import UserError
 from elmer_jax.data import prepared_data
 from elmer_jax.data.cache.cache import Cache
 from elmer_jax.data.corruption import Corruption, corrupt, example_rng
-from elmer_jax.tokenizer.bpe import BOS_ID, EOS_ID, PAD_ID, Vocabulary
+from elmer_jax.tokenizer.bpe import Vocabulary
+from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID, PAD_ID
 
 # More threads only fight for Python's lock: two make half as many batches as one.
 _READING = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)

@@ -39,7 +39,9 @@ def train(
   accounts = Accounts()
   # Mesh and data.
   mesh = make_mesh(config)
-  sharding.check_batch(mesh, config.data.batch_size, config.train.accumulation)
+  sharding.check_batch(
+    mesh, config.data.batch_size, config.train.grad_accumulation_steps
+  )
   share = processes.share_of_batch(mesh)
   data = batches.open_batches(config, workdir, vocabulary, "train", share)
   held_out = batches.fixed_batches(config, workdir, vocabulary, share)
@@ -53,7 +55,7 @@ def train(
 
   # State: restored, or fresh.
   folder = orbax_checkpoint.folder_of(workdir)
-  manager = orbax_checkpoint.open_manager(folder, keep=config.checkpoint.keep)
+  manager = orbax_checkpoint.open_manager(folder, keep=config.checkpoint.max_to_keep)
   if processes.is_first():
     vocabulary.save(folder / "vocabulary")
   state, metadata = _start(config, model_config, program, manager)

@@ -79,15 +79,17 @@ def excess(words: str) -> tuple[int, int]:
 def remedies(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> list[str]:
   """Returns what makes this configuration's step smaller, the cheapest first."""
   found = []
-  rows = config.data.batch_size // config.train.accumulation
+  rows = config.data.batch_size // config.train.grad_accumulation_steps
   parts = mesh.shape["data"] * mesh.shape["fsdp"]
   if config.model.remat != "layer":
     found.append("--config.model.remat=layer (recompute each layer)")
   if config.model.dtype == "float32":
     found.append("--config.model.dtype=bfloat16")
   if rows // parts > 1:
-    accumulation = config.train.accumulation * 2
-    found.append(f"--config.train.accumulation={accumulation} (smaller micro-batches)")
+    accumulation = config.train.grad_accumulation_steps * 2
+    found.append(
+      f"--config.train.grad_accumulation_steps={accumulation} (smaller micro-batches)"
+    )
   if mesh.shape["data"] > 1:
     found.append(
       f"--config.mesh.fsdp={mesh.shape['fsdp'] * 2} or more (parameters and optimizer "

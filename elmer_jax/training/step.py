@@ -86,7 +86,11 @@ def make_program(
     batch_with_update = batch | {"update": jnp.full(keys_B.shape, state.step)}
     with placed:
       grads, sums = _accumulate(
-        gradients, state.params, batch_with_update, keys_B, config.train.accumulation
+        gradients,
+        state.params,
+        batch_with_update,
+        keys_B,
+        config.train.grad_accumulation_steps,
       )
     grads = jax.tree.map(lambda g: g / sums.tokens, grads)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

@@ -16,9 +16,9 @@ from elmer_jax.core.errors import UserError
 from elmer_jax.data.cache import writer
 from elmer_jax.data.cache.cache import Purpose, open_cache
 from elmer_jax.data.corruption import Corruption, corrupt, example_rng
-from elmer_jax.data.datasets.dataset import Recipe
+from elmer_jax.data.datasets.dataset import DatasetSpec
 from elmer_jax.data.loader import Batches
-from elmer_jax.tokenizer.bpe import BOS_ID, EOS_ID, PAD_ID
+from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID, PAD_ID
 
 BATCH, SOURCE, TARGET = 8, 32, 31
 
@@ -30,8 +30,8 @@ def vocabulary():
 
 def make_cache(directory, items, vocabulary, kind="lplm"):
   purpose = Purpose.of("tiny", kind, "train", vocabulary, SOURCE, TARGET)
-  recipe = Recipe("tiny", kind, lambda split: iter(items))
-  writer.write_cache(directory, recipe, purpose, vocabulary)
+  spec = DatasetSpec("tiny", kind, lambda split: iter(items))
+  writer.write_cache(directory, spec, purpose, vocabulary)
   return open_cache(directory, purpose)
 
 
