@@ -45,7 +45,9 @@ def _interpolate(ramp: Sequence[tuple[int, int, int]], place: float) -> str:
   position = place * (len(ramp) - 1)
   stop = min(int(position), len(ramp) - 2)
   pairs = zip(ramp[stop], ramp[stop + 1], strict=True)
-  return "#" + "".join(f"{round(a + (b - a) * (position - stop)):02x}" for a, b in pairs)
+  return "#" + "".join(
+    f"{round(a + (b - a) * (position - stop)):02x}" for a, b in pairs
+  )
 
 
 def escape(text: object) -> str:
@@ -128,10 +130,12 @@ def sample(rows: Sequence[tuple[str, str]], more: str = "") -> str:
   return element("article", "".join(lines) + more, "sample")
 
 
-def page(title: str, subtitles: Sequence[str], body: Sequence[str], layers: int) -> str:
-  """Returns the whole document, with colours for `layers` decoder layers."""
-  lines = "".join(map(paragraph, subtitles))
-  header = element("header", element("h1", escape(title)) + lines)
+def page(title: str, subtitle: str, body: Sequence[str], layers: int) -> str:
+  """Returns the whole document, with colours for `layers` decoder layers.
+
+  `title` is plain text; `subtitle` and `body` are markup.
+  """
+  header = element("header", element("h1", escape(title)) + subtitle)
   dark = _properties(colours(layers, dark=True))
   style = (
     f":root{{{_properties(colours(layers))}}}\n"
