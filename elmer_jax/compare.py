@@ -4,7 +4,7 @@
 
     python -m elmer_jax.compare --config=configs/compare_NAME.py --workdir=DIR
 
-The rows are those of `comparison.rows`, autoregressive and in one pass, each from the
+The rows are `comparison.variants`, autoregressive and in one pass, each from the
 weights of one pre-training and from random ones; --config.compare.rows=NAME,NAME
 chooses some. They share the vocabulary and the prepared data (DIR/prepared) and see the
 same batches for the same number of updates; each is an ordinary run,
@@ -28,15 +28,17 @@ from elmer_jax.commands import runner
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   from elmer_jax.commands import run_folder
   from elmer_jax.comparison import stages
-  from elmer_jax.comparison.comparison import Work
+  from elmer_jax.comparison.comparison import Comparison
 
-  work = Work(config, Path(os.path.abspath(workdir)))
+  comparison = Comparison(config, Path(os.path.abspath(workdir)))
   run_folder.claim(
     config, workdir, configuration.COMPARISON_MAY_CHANGE, configuration.comparison
   )
-  stages.run(work.stages())
-  print(work.places.table.with_suffix(".md").read_text(encoding="utf-8"), end="")
-  logging.info("%s shows it; table.json beside it has all figures", work.places.page)
+  stages.run(comparison.stages())
+  print(comparison.paths.table.with_suffix(".md").read_text(encoding="utf-8"), end="")
+  logging.info(
+    "%s shows it; table.json beside it has all figures", comparison.paths.page
+  )
 
 
 if __name__ == "__main__":

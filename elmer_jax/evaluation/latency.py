@@ -52,7 +52,7 @@ def measure(
         for name, system in systems.items()
       }
       with quiet():  # each call would warn of truncated sources
-        for name, seconds in _medians(programs).items():
+        for name, seconds in median_seconds(programs).items():
           found[name][f"{kind}_{size}"] = seconds
   return found
 
@@ -92,7 +92,7 @@ def _from_ids(system: System, batch: list[str]) -> Callable[[], object]:
   return lambda: jax.block_until_ready(generate())
 
 
-def _medians(programs: Mapping[str, Sequence[Callable]]) -> dict[str, float]:
+def median_seconds(programs: Mapping[str, Sequence[Callable]]) -> dict[str, float]:
   """Returns each system's median seconds per call; one list of programs a system."""
   for calls in programs.values():
     for call in calls:

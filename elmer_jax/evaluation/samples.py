@@ -36,6 +36,13 @@ def describe(
   }
 
 
+def read_text(sample: Mapping[str, str], key: str) -> str:
+  """Returns a text of a sample; of a source that was truncated, what the model read."""
+  text = sample[key]
+  read = sample.get(f"{key}_read", text)
+  return text if len(read) >= len(text) else f"{read} … (the model reads no further)"
+
+
 def upgrade(results: dict) -> dict:
   """Returns results of any format in the present one."""
   if results.get("format", 1) == FORMAT:

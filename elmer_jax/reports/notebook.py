@@ -1,9 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Figures for notebooks: loss curves that grow during training, and exit maps.
-
-They need IPython, which every notebook has.
-"""
+"""Figures for notebooks: loss curves that grow during training, and exit maps."""
 
 import contextlib
 import threading
@@ -62,15 +59,13 @@ def loss_curves(path: Path) -> bytes:
   return plots.loss(train, validation, []).png()
 
 
-def show_exit_map(layers: Sequence[Sequence[str]]):
-  """Returns the exit map of a text as an object that a notebook displays.
+def exit_map_html(layers: Sequence[Sequence[str]]) -> str:
+  """Returns the exit map of a text for `IPython.display.HTML`.
 
   Args:
     layers: [decoder layer][position], the predictions as printable pieces.
   """
-  from IPython import display
-
   exit_layers = one_pass.last_change(np.array(layers)) + 1
   text = exit_map.tokens(layers, exit_layers.tolist())
   body = exit_map.legend(len(layers), [text]) + exit_map.exit_map(text, is_open=True)
-  return display.HTML(html_page.notebook_fragment(body, len(layers)))
+  return html_page.notebook_fragment(body, len(layers))

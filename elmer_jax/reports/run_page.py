@@ -5,6 +5,7 @@
 import datetime
 from collections.abc import Mapping, Sequence
 
+from elmer_jax.evaluation.samples import read_text
 from elmer_jax.metrics.names import SCORE_NAMES, SYSTEM_NAMES, main_score
 from elmer_jax.reports import exit_map, html_page, plots
 from elmer_jax.reports.read_run import Run
@@ -212,16 +213,9 @@ def _samples(run: Run, title: str, rows: Sequence[tuple[str, str]]) -> str:
     ]
   blocks = []
   for sample, output in zip(samples, outputs, strict=True):
-    inputs = [(label, html_page.visible(_seen(sample, key))) for label, key in rows]
+    inputs = [(label, html_page.visible(read_text(sample, key))) for label, key in rows]
     blocks.append(html_page.sample([*inputs, ("output", output)]))
   return html_page.section(title, *head, *blocks)
-
-
-def _seen(sample: Mapping[str, str], key: str) -> str:
-  """Returns a text of a sample; of a source that was cut, what the model read."""
-  text = sample[key]
-  read = sample.get(f"{key}_read", text)
-  return text if len(read) >= len(text) else f"{read} … (the model reads no further)"
 
 
 def _figures(runs: Mapping[str, Run]) -> str:
