@@ -14,18 +14,12 @@ def open_batches(
   workdir: str,
   vocabulary: Vocabulary,
   split: str,
-  share: tuple[int, int] = (0, 1),
+  rows: np.ndarray | None = None,
   single_pass: bool = False,
 ) -> loader.Batches:
-  """Returns part `share[0]` of `share[1]` of the batches of a split; see `loader`."""
+  """Returns these rows of the batches of a split; see `loader`."""
   return loader.open_batches(
-    config,
-    workdir,
-    vocabulary,
-    split,
-    single_pass=single_pass,
-    process_index=share[0],
-    process_count=share[1],
+    config, workdir, vocabulary, split, single_pass=single_pass, rows=rows
   )
 
 
@@ -33,11 +27,11 @@ def fixed_batches(
   config: ml_collections.ConfigDict,
   workdir: str,
   vocabulary: Vocabulary,
-  share: tuple[int, int] = (0, 1),
+  rows: np.ndarray | None = None,
 ) -> list[dict[str, np.ndarray]]:
   """Returns `train.eval_batches` validation batches, the same ones for every run."""
   batches = open_batches(
-    config, workdir, vocabulary, "validation", share, single_pass=True
+    config, workdir, vocabulary, "validation", rows, single_pass=True
   )
   return [batches[step] for step in range(min(config.train.eval_batches, len(batches)))]
 

@@ -42,9 +42,10 @@ def train(
   sharding.check_batch(
     mesh, config.data.batch_size, config.train.grad_accumulation_steps
   )
-  share = processes.share_of_batch(mesh)
-  data = batches.open_batches(config, workdir, vocabulary, "train", share)
-  held_out = batches.fixed_batches(config, workdir, vocabulary, share)
+  index, count = processes.share_of_batch(mesh)
+  rows = np.split(np.arange(config.data.batch_size), count)[index]
+  data = batches.open_batches(config, workdir, vocabulary, "train", rows)
+  held_out = batches.fixed_batches(config, workdir, vocabulary, rows)
 
   # Model and step.
   model_config = configuration.model_config(config, vocabulary.size)
