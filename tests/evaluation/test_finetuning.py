@@ -153,8 +153,9 @@ def test_samples_have_every_layer_s_predictions(found):
 
 
 def test_hard_exit_is_scored_with_its_exits_and_without(task, tmp_path):
-  config = configure(data__task="tiny_summary", objective__exit_threshold=4.0)
-  config.objective.name = "hard_exit"
+  # Larger weights than usual, so that some tokens exit early.
+  config = configure(data__task="tiny_summary", model__init_stddev=0.3)
+  config.objective.update({"name": "hard_exit", "exit_threshold": 4.0})
   tiny_run.write(config, tmp_path, tiny_text.vocabulary())
   command(config, tmp_path, "--oracle_length")
   flags.FLAGS["oracle_length"].unparse()
