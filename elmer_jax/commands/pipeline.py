@@ -7,7 +7,6 @@ They take a configuration as `commands.resolution` makes it.
 
 import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import ml_collections
@@ -22,6 +21,7 @@ from elmer_jax.core.errors import UserError
 from elmer_jax.data import prepared_data
 from elmer_jax.data.datasets import dataset_files
 from elmer_jax.data.preparation import prepare as prepare_data
+from elmer_jax.decoding.strategies import Strategy
 from elmer_jax.generation import api, distillation
 from elmer_jax.parallel import processes
 from elmer_jax.training import loop, out_of_memory
@@ -80,7 +80,7 @@ def evaluate(
   config: ml_collections.ConfigDict,
   workdir: str,
   split: str | None = None,
-  settings: Mapping[str, object] | None = None,
+  decoding: Strategy | None = None,
   variant: str = "",
   oracle_length: bool = False,
 ) -> dict:
@@ -92,8 +92,8 @@ def evaluate(
     split: "test" or "validation". By default a fine-tuning is evaluated on its test
       split, one of own pairs on validation; a pre-training is always evaluated on
       validation.
-    settings: keyword arguments of `api.generate`, by default none.
-    variant: distinguishes the files of other settings: evaluation/SPLIT-VARIANT.json.
+    decoding: the decoding strategy, by default the one the model was trained for.
+    variant: distinguishes the files of other strategies: evaluation/SPLIT-VARIANT.json.
     oracle_length: whether to decode with the references' lengths as well.
 
   Returns:
@@ -125,7 +125,7 @@ def evaluate(
     from elmer_jax.evaluation.finetuning import evaluate_finetuning
 
     found, predictions = evaluate_finetuning(
-      config, workdir, model, split, settings or {}, oracle_length
+      config, workdir, model, split, decoding, oracle_length
     )
     lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in predictions]
     write_whole(predictions_path(result), "".join(lines))
