@@ -184,11 +184,12 @@ def _program(
     prepared = decoding_model.prepare(config, params)
     form = (jax.tree.structure(prepared), *(a.shape for a in jax.tree.leaves(prepared)))
     prepared = copies.setdefault(form, prepared)
-    decode = one_pass.decode.__wrapped__
-    settings = {"length": length, "exit": exit}
-    lowered = jax.jit(lambda p, ids: decode(config, p, ids, **settings).ids).lower(
-      prepared, ids_BxS
-    )
+    decode = {
+      "none": one_pass.decode_without_exit,
+      "soft": one_pass.decode_with_soft_exit,
+    }[exit].__wrapped__
+    program = jax.jit(lambda p, ids: decode(config, p, ids, length=length).ids)
+    lowered = program.lower(prepared, ids_BxS)
     compiled = lowered.compile()
   return lambda: np.asarray(compiled(prepared, ids_BxS))
 

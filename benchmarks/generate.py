@@ -57,7 +57,7 @@ _THREADS = flags.DEFINE_integer("threads", 2, "PyTorch's; JAX takes all cores.",
 _BEAMS = flags.DEFINE_bool("beams", False, "Time beam search with 4 beams as well.")
 
 BARRED = -1e4  # EOS's entry of `final_logits_bias`
-NEVER_SURE = 0.0  # hard exit's threshold: nobody leaves, and the work is the same
+NEVER_SURE = 0.0  # hard exit's threshold: no token exits, and the work is the same
 GUESS_WEIGHT = 0.3  # of a guess beside the state that it is handed upward with
 SHORTLIST = 1024  # tokens that soft exit guesses from where it has a shortlist
 
@@ -179,44 +179,44 @@ def _programs(
     )
     return np.asarray(found.ids[:, 0])
 
-  def one(config, exit, shortlist=0):
-    found = one_pass.decode(
-      config,
-      prepared[config],
-      source_BxS,
-      length=length,
-      exit=exit,
-      threshold=NEVER_SURE,
-      shortlist=shortlist,
+  def one(program, config, *arguments, **settings):
+    found = program(
+      config, prepared[config], source_BxS, None, *arguments, length=length, **settings
     )
     return np.asarray(found.ids)
 
-  def every_layer(config, params, exit):
+  def none(config):
+    return one(one_pass.decode_without_exit, config)
+
+  def soft_exit(config, size=0):
+    return one(one_pass.decode_with_soft_exit, config, shortlist_size=size)
+
+  def every_layer(config, params, uses_soft_exit):
     inputs = off_ramps.Inputs(source_BxS, None, None, None)
     top = (config.decoder_layers - 1,)
     found = off_ramps.predictions(
-      config, params, inputs, length=length, exit=exit, layers=top
+      config, params, inputs, length=length, uses_soft_exit=uses_soft_exit, layers=top
     )
     return np.asarray(found.token_ids[0])
 
   programs = {
     "hf_greedy": lambda: hugging_face(1),
     "greedy": lambda: write(1),
-    "none": lambda: one(plain, "none"),
-    "soft": lambda: one(soft, "soft"),
-    "soft_shortlist": lambda: one(soft, "soft", SHORTLIST),
-    "hard": lambda: one(plain, "hard"),
-    "none_bfloat16": lambda: one(rounded[plain], "none"),
-    "soft_bfloat16": lambda: one(rounded[soft], "soft"),
-    "soft_shortlist_bfloat16": lambda: one(rounded[soft], "soft", SHORTLIST),
+    "none": lambda: none(plain),
+    "soft": lambda: soft_exit(soft),
+    "soft_shortlist": lambda: soft_exit(soft, SHORTLIST),
+    "hard": lambda: one(one_pass.decode_with_hard_exit, plain, NEVER_SURE),
+    "none_bfloat16": lambda: none(rounded[plain]),
+    "soft_bfloat16": lambda: soft_exit(rounded[soft]),
+    "soft_shortlist_bfloat16": lambda: soft_exit(rounded[soft], SHORTLIST),
   }
   if _BEAMS.value:
     programs |= {"hf_beam_4": lambda: hugging_face(4), "beam_4": lambda: write(4)}
   references = {
     "greedy": lambda: hugging_face(1),
-    "none": lambda: every_layer(plain, params[plain], "none"),
-    "soft": lambda: every_layer(soft, params[soft], "soft"),
-    "hard": lambda: every_layer(plain, params[plain], "none"),
+    "none": lambda: every_layer(plain, params[plain], False),
+    "soft": lambda: every_layer(soft, params[soft], True),
+    "hard": lambda: every_layer(plain, params[plain], False),
   }
   references["soft_shortlist"] = references["soft"]
   references |= {

@@ -285,7 +285,11 @@ class Autoregressive(Search, Strategy):
 
   def decode(self, model, source_ids_BxS, length, *, details=False, lengths_B=None):
     found = autoregressive.decode(
-      model.config, model.params, source_ids_BxS, length=length + 1, search=self
+      model.config,
+      model.decoding_params,
+      source_ids_BxS,
+      length=length + 1,
+      search=self,
     )
     ids_BxT = np.asarray(found.ids[:, 0])
     log_probability_BxT = np.asarray(found.log_probability[:, 0])

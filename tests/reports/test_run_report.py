@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.decoding import one_pass
+from elmer_jax.decoding.decoded import stable_layers
 from elmer_jax.reports import exit_map, read_run, run_page, run_report
 
 LAYERS = 3
@@ -28,7 +28,7 @@ def sample(number: int, keys: tuple[str, str]) -> dict:
   vocabulary = ["The", " sum", " of", "\\n", " ", "<b>", "."]
   layers = [[draw.choice(vocabulary) for _ in range(9)] for _ in range(LAYERS)]
   texts = {key: f"{key} {number} <mask> {HOSTILE}" for key in keys}
-  exit_layers = (one_pass.last_change(np.array(layers)) + 1).tolist()
+  exit_layers = (stable_layers(np.array(layers)) + 1).tolist()
   return texts | {
     "output": "".join(layers[-1]),
     "pieces": layers[-1],
@@ -203,7 +203,7 @@ def test_results_whose_layers_count_from_0_are_read(fine_tuning):
 def test_a_token_exits_where_its_prediction_last_changes():
   draw = random.Random(0)
   layers = [[draw.choice("ab") for _ in range(150)] for _ in range(5)]
-  text = exit_map.tokens(layers, one_pass.last_change(np.array(layers)) + 1)
+  text = exit_map.tokens(layers, stable_layers(np.array(layers)) + 1)
   assert len(text) == 150
   for position, token in enumerate(text):
     column = [row[position] for row in layers]
