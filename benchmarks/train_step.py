@@ -155,7 +155,7 @@ class Ours:
       rows = {"source_ids": ids_BxT, "target_ids": ids_BxT}
       self.batch = sharding.global_batch(self.mesh, rows)
       self.state = program.init(0)
-      self.compiled = program.train.lower(self.state, self.batch, 0).compile()
+      self.compiled = program.train_step.lower(self.state, self.batch, 0).compile()
     self.metrics = None
 
   def __call__(self) -> None:

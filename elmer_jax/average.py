@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes one checkpoint of a run's last ones: the mean of their weights.
+"""Averages the weights of a run's newest checkpoints.
 
     python -m elmer_jax.average --input=RUN --output=DIR --last=5
 
-Set --config.checkpoint.keep at least as high when training. DIR is a run's folder like
-RUN, with this one checkpoint, which has the number of the newest: `generate`, `convert`
-and `init_from` take it, and `evaluate` with the run's own configuration.
+Train with --config.checkpoint.keep of at least as many. DIR becomes a run's folder with
+one checkpoint, under the step of the newest averaged one: `generate`, `convert` and
+`init_from` read it, and `evaluate` with the configuration of RUN.
 """
 
 import os
@@ -17,8 +17,8 @@ from elmer_jax.commands.runner import run_flags
 from elmer_jax.core.errors import UserError
 
 _INPUT = flags.DEFINE_string("input", None, "The folder of a run.")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder to make; must not exist yet.")
-_LAST = flags.DEFINE_integer("last", 5, "So many of the newest checkpoints.", 1)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to create; must not exist.")
+_LAST = flags.DEFINE_integer("last", 5, "Number of newest checkpoints to average.", 1)
 
 
 def main() -> None:

@@ -102,7 +102,7 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
     "mean_layers": round(row.layers, 3),
     "most_layers": row.most,
   }
-  folder, step = orbax_checkpoint.find(workdir)
+  folder, step = orbax_checkpoint.find_checkpoint(workdir)
   gate_file.write(
     folder / str(step), gate_file.Calibrated(gate, row.threshold, _TRIM.value, stated)
   )

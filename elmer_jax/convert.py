@@ -63,7 +63,7 @@ def main() -> None:
     hf_folder.write(str(output), loaded.config, loaded.params, metadata, vocabulary)
   else:
     vocabulary.save(output / "vocabulary")
-    orbax_checkpoint.write_weights(str(output), loaded.config, loaded.params, metadata)
+    orbax_checkpoint.save_params(str(output), loaded.config, loaded.params, metadata)
   shapes = bart_names.shapes(loaded.config)
   del shapes[bart_names.BIAS]  # a constant that BART's files carry
   logging.info(

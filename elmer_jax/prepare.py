@@ -23,7 +23,7 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   from elmer_jax import configuration
   from elmer_jax.checkpoints import orbax_checkpoint
   from elmer_jax.commands import run_folder
-  from elmer_jax.training.metric_writer import record_seconds
+  from elmer_jax.training.metric_writer import record_stage_seconds
 
   configuration.check(config)
   orbax_checkpoint.use_its_vocabulary(config)
@@ -32,7 +32,7 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   start = time.monotonic()
   prepare(config, workdir)
   if is_new:
-    record_seconds(workdir, "prepare", time.monotonic() - start)
+    record_stage_seconds(workdir, "prepare", time.monotonic() - start)
 
 
 if __name__ == "__main__":

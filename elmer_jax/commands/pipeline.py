@@ -24,7 +24,7 @@ from elmer_jax.data.preparation import prepare
 from elmer_jax.generation import api
 from elmer_jax.parallel import processes
 from elmer_jax.training import loop, out_of_memory
-from elmer_jax.training.metric_writer import record_seconds
+from elmer_jax.training.metric_writer import record_stage_seconds
 from elmer_jax.training.optimizer import make_optimizer
 
 
@@ -56,10 +56,10 @@ def train(
   compile_cache.cache_programs()
   vocabulary = processes.first_alone("prepare", lambda: prepare(config, workdir))
   processes.meet("the first update", patience)
-  with out_of_memory.explained(config):
+  with out_of_memory.explain_out_of_memory(config):
     seconds = loop.train(config, workdir, vocabulary)
   if processes.is_first():
-    record_seconds(workdir, "train", seconds)
+    record_stage_seconds(workdir, "train", seconds)
 
 
 def evaluate(
@@ -89,7 +89,7 @@ def evaluate(
   """
   orbax_checkpoint.use_its_vocabulary(config)
   run_folder.claim(config, workdir)
-  _, step = orbax_checkpoint.find(workdir)
+  _, step = orbax_checkpoint.find_checkpoint(workdir)
   split = measured_split(config, split)
   if found := evaluated(config, workdir, split, variant, oracle_length):
     logging.info("%s is evaluated already: update %d", workdir, step)
@@ -118,7 +118,7 @@ def evaluate(
   found = {"checkpoint_step": step, **found}
   write_whole(result, json.dumps(found, indent=1))
   stage = "-".join(filter(None, ("evaluate", variant)))
-  record_seconds(workdir, stage, time.monotonic() - start)
+  record_stage_seconds(workdir, stage, time.monotonic() - start)
   return found
 
 
@@ -137,7 +137,7 @@ def evaluated(
   has_all = found.get("oracle_length", False) or not oracle_length
   if config.objective.name != "lplm":
     has_all &= found.get("drawn", 0) == config.evaluate.examples
-  _, step = orbax_checkpoint.find(workdir)
+  _, step = orbax_checkpoint.find_checkpoint(workdir)
   return found if found["checkpoint_step"] == step and has_all else None
 
 

@@ -11,7 +11,7 @@ from absl import logging
 
 from elmer_jax import configuration, objectives
 from elmer_jax.checkpoints import orbax_checkpoint
-from elmer_jax.checkpoints.train_state import State
+from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.parallel import processes, sharding
 from elmer_jax.parallel.mesh import make_mesh
@@ -52,8 +52,8 @@ def train(
   )
 
   # State: restored, or fresh.
-  folder = orbax_checkpoint.folder_of(workdir)
-  manager = orbax_checkpoint.open_manager(folder, keep=config.checkpoint.keep)
+  folder = orbax_checkpoint.checkpoints_folder(workdir)
+  manager = orbax_checkpoint.open_manager(folder, max_to_keep=config.checkpoint.keep)
   if processes.is_first():
     vocabulary.save(folder / "vocabulary")
   state, metadata = _start(config, model_config, program, manager)
@@ -88,7 +88,7 @@ def train(
       with profile.of(step, wait=report.flush):
         with accounts.spend("input"):
           batch = sharding.global_batch(mesh, next(stream))
-        state, values = program.train(state, batch, config.seed)
+        state, values = program.train_step(state, batch, config.seed)
         if step == first + 1:
           report.restart(first)  # what compiling took is no rate
         # The device works on this step while the host reads the last one's metrics.
@@ -171,7 +171,7 @@ def validate(
   """Returns the objective's means over the tokens of the batches `held_out`."""
   total = None
   for number, rows in enumerate(held_out):
-    sums = program.evaluate(params, sharding.global_batch(mesh, rows), seed, number)
+    sums = program.eval_step(params, sharding.global_batch(mesh, rows), seed, number)
     total = sums if total is None else jax.tree.map(np.add, total, sums)
   tokens = float(total.tokens)
   means = {name: float(value) / tokens for name, value in total.metrics.items()}
@@ -194,7 +194,9 @@ def _start(
     return state, metadata
   state = program.init(config.seed)
   if config.init_from:
-    params = orbax_checkpoint.start_from(config.init_from, model_config, state.params)
+    params = orbax_checkpoint.load_initial_params(
+      config.init_from, model_config, state.params
+    )
     state = state._replace(params=params)
   count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
   logging.info("%s parameters on %d devices", f"{count:,}", jax.device_count())
@@ -205,7 +207,7 @@ def _metadata(
   config: ml_collections.ConfigDict, model_config: ModelConfig, accounts: Accounts
 ) -> dict:
   return {
-    "model": orbax_checkpoint.describe(model_config),
+    "model": orbax_checkpoint.model_sizes(model_config),
     "objective": config.objective.to_dict(),
     "source_length": config.data.source_length,
     "target_length": config.data.target_length,

@@ -105,7 +105,7 @@ def duration(seconds: float) -> str:
   return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def record_seconds(workdir: str, stage: str, seconds: float) -> None:
+def record_stage_seconds(workdir: str, stage: str, seconds: float) -> None:
   """Notes in WORKDIR/timing.json how long a stage took."""
   path = Path(workdir) / "timing.json"
   timing = json.loads(path.read_text()) if path.exists() else {}

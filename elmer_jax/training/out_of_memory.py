@@ -50,11 +50,11 @@ def does_not_fit(
   needed, limit = excess(str(error))
   if limit:
     found = (
-      f"it needs {gib(needed)} a device, which has {gib(limit)}: "
-      f"{gib(needed - limit)} too much"
+      f"it needs {_gib(needed)} a device, which has {format_gib(limit)}: "
+      f"{_gib(needed - limit)} too much"
     )
   elif needed:
-    found = f"a device's memory is full, and {gib(needed)} more are needed"
+    found = f"a device's memory is full, and {_gib(needed)} more are needed"
   else:
     found = "a device's memory is full"
   return UserError(
@@ -96,7 +96,7 @@ def remedies(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> list
   return [*found, "more devices or a smaller model"]
 
 
-def gib(size: float) -> str:
+def _gib(size: float) -> str:
   """Returns `12.3 GiB`."""
   return f"{size / 2**30:.2f} GiB"
 

@@ -27,7 +27,7 @@ def gradients(loss):
   keys_B = jax.random.split(jax.random.key(0), len(batch["target_ids"]))
 
   def summed(params):
-    sums = loss(elmer.bind(config, params), batch, keys_B, False)
+    sums = loss(elmer.bind(config, params), batch, keys_B, 0, False)
     return sums.loss, sums
 
   return jax.jit(jax.grad(summed, has_aux=True))(params)

@@ -88,7 +88,7 @@ def test_loss_counts_eos_and_leaves_padding_out():
     "target_ids": jnp.asarray(inputs["labels"], jnp.int32),
   }
   keys = jax.vmap(jax.random.key)(jnp.arange(3))
-  sums = jax.jit(lambda: lplm.loss(model, batch, keys, dropout=False))()
+  sums = jax.jit(lambda: lplm.loss(model, batch, keys, 0, train=False))()
   assert sums.tokens == (inputs["labels"] != 1).sum()
   evaluated = jax.jit(lambda: lplm.evaluate(model, batch, keys))()
   np.testing.assert_allclose(evaluated.loss, sums.loss, rtol=1e-6)

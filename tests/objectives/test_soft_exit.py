@@ -30,7 +30,7 @@ def sums(case: str, weights: dict, published_mixing: bool = False, mixing=0.0):
   model = elmer.bind(config(case, soft_exit=True), weights)
   keys = jax.vmap(jax.random.key)(jnp.arange(len(arrays(case, "inputs")["labels"])))
   return soft_exit.loss(
-    model, batch(case), keys, True, mixing=mixing, published_mixing=published_mixing
+    model, batch(case), keys, 0, True, mixing=mixing, published_mixing=published_mixing
   )
 
 

@@ -39,6 +39,7 @@ def soft_exit_loss(case: str, run: str, monkeypatch):
       elmer.bind(config(case, True), weights),
       batch,
       keys,
+      0,
       True,
       mixing=0.3,
       published_mixing=True,

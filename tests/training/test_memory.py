@@ -34,14 +34,14 @@ G = 2**30
   ],
 )
 def test_the_sizes_in_the_words_of_allocators(words, expected):
-  assert out_of_memory.excess(words) == expected
+  assert out_of_memory.parse_sizes(words) == expected
 
 
 def test_a_device_that_is_full_is_explained():
   config = tiny.configure(data__batch_size=16)
   with (
     pytest.raises(UserError, match="does not fit: .* more are needed") as caught,
-    out_of_memory.explained(config),
+    out_of_memory.explain_out_of_memory(config),
   ):
     jax.block_until_ready(jax.jit(lambda: jnp.zeros(2**50, jnp.int8))())
   line = str(caught.value)
@@ -51,7 +51,7 @@ def test_a_device_that_is_full_is_explained():
 
 
 def test_other_errors_stay_what_they_are():
-  with pytest.raises(ZeroDivisionError), out_of_memory.explained(tiny.configure()):
+  with pytest.raises(ZeroDivisionError), out_of_memory.explain_out_of_memory(tiny.configure()):
     raise ZeroDivisionError
 
 
@@ -60,4 +60,4 @@ def test_only_what_is_left_to_do_is_named():
     model__remat="layer", model__dtype="bfloat16", mesh__fsdp=8, data__batch_size=8
   )
   mesh = make_mesh(config, jax.devices()[:8])
-  assert out_of_memory.remedies(config, mesh) == ["more devices or a smaller model"]
+  assert out_of_memory.suggestions(config, mesh) == ["more devices or a smaller model"]

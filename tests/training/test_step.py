@@ -38,7 +38,7 @@ def losses(devices: int, **changes):
     for number in range(STEPS):
       rows = tiny.batch(changes.get("data__batch_size", 8), seed=number)
       rows = sharding.global_batch(mesh, rows)
-      state, metrics = program.train(state, rows, 0)
+      state, metrics = program.train_step(state, rows, 0)
       found.append((float(metrics["loss"]), float(metrics["gradient_norm"])))
   return np.array(found)
 
@@ -155,10 +155,10 @@ def test_every_objective_learns_a_batch(objective):
   with jax.set_mesh(mesh):
     state = program.init(0)
     rows = sharding.global_batch(mesh, tiny.batch())
-    first = program.evaluate(state.params, rows, 0, 0)
+    first = program.eval_step(state.params, rows, 0, 0)
     for _ in range(60):
-      state, _ = program.train(state, rows, 0)
-    last = program.evaluate(state.params, rows, 0, 0)
+      state, _ = program.train_step(state, rows, 0)
+    last = program.eval_step(state.params, rows, 0, 0)
   assert last.loss < 0.6 * first.loss
   if objective != "autoregressive":
     assert {"accuracy_layer_1", "accuracy_layer_3"} <= set(last.metrics)
