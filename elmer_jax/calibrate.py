@@ -119,13 +119,11 @@ def _batches(
   config: ml_collections.ConfigDict, workdir: str, model, split: str
 ) -> Iterator[dict[str, np.ndarray]]:
   """Yields batches of the first `--texts` examples of a split."""
-  from elmer_jax.training import batches
+  from elmer_jax.data import loader
 
   config = config.copy_and_resolve_references()
   config.data.batch_size = _BATCH
-  data = batches.open_batches(
-    config, workdir, model.vocabulary, split, single_pass=True
-  )
+  data = loader.open_batches(config, workdir, model.vocabulary, split, single_pass=True)
   count = min(len(data), -(-_TEXTS.value // _BATCH))
   return (data[step] for step in range(count))
 

@@ -14,10 +14,9 @@ import tiny_run
 import tiny_text
 
 import elmer_jax
-from elmer_jax.data import preparation
 from elmer_jax.checkpoints import averaging, orbax_checkpoint
 from elmer_jax.core.errors import UserError
-from elmer_jax.data import prepared_data
+from elmer_jax.data import preparation, prepared_data
 from elmer_jax.generation import distillation
 
 

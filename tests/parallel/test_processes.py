@@ -178,7 +178,7 @@ def test_a_checkpoint_goes_on_anywhere(config, tmp_path):
     else:
       run = start(config, folder, devices, every, *flags)
       assert run.wait(600) == 0, run.stderr.read()
-    assert "resumed from update 3" in (said[0] if name == "two" else run.stderr.read())
+    assert "resumed from step 3" in (said[0] if name == "two" else run.stderr.read())
     np.testing.assert_allclose(losses(folder), losses(undisturbed), rtol=1e-5)
 
 

@@ -51,7 +51,10 @@ def test_a_device_that_is_full_is_explained():
 
 
 def test_other_errors_stay_what_they_are():
-  with pytest.raises(ZeroDivisionError), out_of_memory.explain_out_of_memory(tiny.configure()):
+  with (
+    pytest.raises(ZeroDivisionError),
+    out_of_memory.explain_out_of_memory(tiny.configure()),
+  ):
     raise ZeroDivisionError
 
 
