@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
     devices = jax.devices()[:1]
   config.data.batch_size = _BATCH.value * len(devices)
   config.data.update({"source_length": _LENGTH.value, "target_length": _LENGTH.value})
-  config.train.accumulation = 1
+  config.train.grad_accumulation_steps = 1
   mesh = make_mesh(config, devices)
   found = {}
   for name, loss in LOSSES.items():

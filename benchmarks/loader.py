@@ -27,9 +27,10 @@ from absl import app, flags
 from elmer_jax.data.cache.cache import Cache, Purpose, open_cache
 from elmer_jax.data.cache.writer import write_cache
 from elmer_jax.data.corruption import Corruption, corrupt, example_rng
-from elmer_jax.data.datasets.dataset import Recipe
+from elmer_jax.data.datasets.dataset import DatasetSpec
 from elmer_jax.data.loader import Batches
-from elmer_jax.tokenizer.bpe import PAD_ID, Vocabulary
+from elmer_jax.tokenizer.bpe import Vocabulary
+from elmer_jax.tokenizer.special_ids import PAD_ID
 
 _CACHE = flags.DEFINE_string("cache", None, "Folder of a split of an LPLM task.")
 _VOCABULARY = flags.DEFINE_string("vocabulary", None, "The one that the cache was for.")
@@ -112,8 +113,8 @@ def _rounded(value):
 def _made_up(folder: pathlib.Path) -> tuple[Cache, Vocabulary]:
   vocabulary = Vocabulary.train(_documents(30), 8192, folder / "vocabulary")
   purpose = Purpose.of("made_up", "lplm", "train", vocabulary, *[_LENGTH.value] * 2)
-  recipe = Recipe("made_up", "lplm", lambda split: _documents(200))
-  write_cache(folder / "cache", recipe, purpose, vocabulary)
+  spec = DatasetSpec("made_up", "lplm", lambda split: _documents(200))
+  write_cache(folder / "cache", spec, purpose, vocabulary)
   return open_cache(folder / "cache", purpose), vocabulary
 
 

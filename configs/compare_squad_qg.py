@@ -20,7 +20,7 @@ def get_config():
   pretrain, finetune = config.pretrain, config.finetune
   for part in (pretrain, finetune):
     configuration.make_small(part)
-    part.data.update({"vocabulary_size": 4096, "processes": 2, "batch_size": 16})
+    part.data.update({"vocabulary_size": 4096, "num_workers": 2, "batch_size": 16})
     part.model.dropout = 0.0  # few texts are seen twice
     part.optimizer.name = "muon"
   pretrain.data.task = "wikipedia_lplm"

@@ -19,7 +19,7 @@ def get_config():
   config = configuration.default()
   config.data.task = "xsum"
   config.data.update({"source_length": 512, "target_length": 64, "batch_size": 32})
-  config.data.processes = 8
+  config.data.num_workers = 8
   config.objective.name = "soft_exit"
   # Adam, 2e-5 from the first update on.
   config.optimizer.update({"learning_rate": 2e-5, "schedule": "constant"})

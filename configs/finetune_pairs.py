@@ -19,7 +19,7 @@ def get_config():
   config = configuration.default()
   config.data.task = "text_pairs"
   config.data.update({"source_length": 128, "target_length": 32, "batch_size": 32})
-  config.data.update({"vocabulary_size": 4096, "processes": 2})
+  config.data.update({"vocabulary_size": 4096, "num_workers": 2})
   configuration.make_small(config)
   config.model.dropout = 0.1
   config.objective.name = "soft_exit"

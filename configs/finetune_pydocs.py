@@ -18,7 +18,7 @@ def get_config():
   config.data.task = "pydocs_summary"
   # The signature stands first, so a cut takes little away; 19 of 20 targets fit.
   config.data.update({"source_length": 64, "target_length": 32, "batch_size": 16})
-  config.data.update({"vocabulary_size": 4096, "processes": 2})
+  config.data.update({"vocabulary_size": 4096, "num_workers": 2})
   configuration.make_small(config)
   config.model.dropout = 0.0  # hardly any pair is seen twice
   config.objective.name = "soft_exit"

@@ -20,7 +20,7 @@ def get_config():
   config = configuration.default()
   config.data.task = "pydocs_spelling"
   config.data.update({"source_length": 64, "target_length": 64, "batch_size": 8})
-  config.data.update({"vocabulary_size": 4096, "processes": 2})
+  config.data.update({"vocabulary_size": 4096, "num_workers": 2})
   configuration.make_small(config)
   config.model.update({"decoder_layers": 12, "d_model": 192, "dropout": 0.0})
   config.model.update({"encoder_feed_forward": 768, "decoder_feed_forward": 768})

@@ -19,7 +19,7 @@ def get_config():
   config = configuration.default()
   config.data.task = "text_lplm"
   config.data.update({"batch_size": 4096, "source_length": 512, "target_length": 512})
-  config.data.processes = 8
+  config.data.num_workers = 8
   config.data.vocabulary_size = 50_265  # BART's
   config.model.update({"dtype": "bfloat16", "remat": "layer"})
   # Adam, 2e-5 from the first update on, clipping at 2.0, no weight decay.
@@ -27,6 +27,6 @@ def get_config():
   config.optimizer.update({"warmup_steps": 0, "b2": 0.999, "weight_decay": 0.0})
   config.optimizer.clip_norm = 2.0
   config.train.update({"steps": 80_000, "log_every": 50, "eval_every": 2000})
-  config.train.accumulation = 4
-  config.checkpoint.update({"every": 1000, "keep": 3})
+  config.train.grad_accumulation_steps = 4
+  config.checkpoint.update({"every": 1000, "max_to_keep": 3})
   return config

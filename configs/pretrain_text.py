@@ -23,7 +23,7 @@ def get_config():
   config.data.update(
     {"vocabulary_size": 8192, "source_length": 128, "target_length": 128}
   )
-  config.data.update({"batch_size": 16, "processes": 2})
+  config.data.update({"batch_size": 16, "num_workers": 2})
   config.model.update({"encoder_layers": 4, "decoder_layers": 4, "d_model": 256})
   config.model.update({"encoder_heads": 4, "decoder_heads": 4})
   config.model.update({"encoder_feed_forward": 1024, "decoder_feed_forward": 1024})

@@ -16,7 +16,7 @@ def get_config():
   config.data.update(
     {"vocabulary_size": 4096, "source_length": 64, "target_length": 64}
   )
-  config.data.update({"batch_size": 16, "processes": 2})
+  config.data.update({"batch_size": 16, "num_workers": 2})
   configuration.make_small(config)
   config.model.dropout = 0.0  # no window is seen twice
   config.optimizer.update({"name": "muon", "learning_rate": 4e-3})

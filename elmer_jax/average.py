@@ -4,9 +4,9 @@
 
     python -m elmer_jax.average --input=RUN --output=DIR --last=5
 
-Train with --config.checkpoint.keep of at least as many. DIR becomes a run's folder with
-one checkpoint, under the step of the newest averaged one: `generate`, `convert` and
-`init_from` read it, and `evaluate` with the configuration of RUN.
+Train with --config.checkpoint.max_to_keep of at least as many. DIR becomes a run's
+folder with one checkpoint, under the step of the newest averaged one: `generate`,
+`convert`, `evaluate` and `init_from` read it.
 """
 
 import os

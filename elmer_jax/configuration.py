@@ -14,6 +14,13 @@ import ml_collections
 from elmer_jax.core.errors import UserError
 from elmer_jax.model.config import ModelConfig
 
+# Keys whose name has changed, with the new one.
+RENAMED = {
+  "train.accumulation": "train.grad_accumulation_steps",
+  "checkpoint.keep": "checkpoint.max_to_keep",
+  "data.processes": "data.num_workers",
+}
+
 
 def default() -> ml_collections.ConfigDict:
   """Returns the configuration that all others start from."""
@@ -84,7 +91,7 @@ def _data() -> ml_collections.ConfigDict:
   data.source_length = 512  # tokens, BOS and EOS included
   data.target_length = 512  # tokens, EOS included
   data.batch_size = 32  # sequences an update, over all processes
-  data.processes = 1  # that prepare the cache, side by side
+  data.num_workers = 1  # that prepare the cache, side by side
   return data
 
 
@@ -141,7 +148,7 @@ def _optimizer() -> ml_collections.ConfigDict:
 def _train() -> ml_collections.ConfigDict:
   train = ml_collections.ConfigDict()
   train.steps = 1000  # updates
-  train.accumulation = 1  # micro-batches an update
+  train.grad_accumulation_steps = 1  # micro-batches an update
   train.log_every = 50  # updates
   train.eval_every = 500  # updates
   train.eval_batches = 8  # batches of the validation split, always the same ones
@@ -159,7 +166,7 @@ def _evaluate() -> ml_collections.ConfigDict:
 def _checkpoint() -> ml_collections.ConfigDict:
   checkpoint = ml_collections.ConfigDict()
   checkpoint.every = 500  # updates; the last update is always saved
-  checkpoint.keep = 2  # newest ones
+  checkpoint.max_to_keep = 2  # newest ones
   return checkpoint
 
 
@@ -195,7 +202,7 @@ MAY_CHANGE = (
   "train.log_every",
   "train.eval_every",
   "data.cache",
-  "data.processes",
+  "data.num_workers",
 )
 
 # The same for a comparison; of the rows' keys all but these define it.
@@ -222,7 +229,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     )
   if min(config.data.source_length, config.data.target_length) < 4:
     raise UserError("data.source_length and data.target_length must be at least 4")
-  for key in ("data.batch_size", "train.steps", "train.accumulation"):
+  for key in ("data.batch_size", "train.steps", "train.grad_accumulation_steps"):
     section, name = key.split(".")
     if config[section][name] < 1:
       raise UserError(f"{key} must be at least 1; it is {config[section][name]}")
@@ -231,10 +238,10 @@ def check(config: ml_collections.ConfigDict) -> None:
       f"evaluate.examples is {config.evaluate.examples}: 0 for all, or how many"
     )
   profiled_steps(config)
-  if config.data.batch_size % config.train.accumulation:
+  if config.data.batch_size % config.train.grad_accumulation_steps:
     raise UserError(
-      f"train.accumulation {config.train.accumulation} must divide "
-      f"data.batch_size {config.data.batch_size}"
+      f"train.grad_accumulation_steps {config.train.grad_accumulation_steps} must "
+      f"divide data.batch_size {config.data.batch_size}"
     )
 
 
@@ -265,6 +272,16 @@ def flat_keys(config: ml_collections.ConfigDict | None) -> dict[str, object]:
     else:
       flat[key] = value
   return flat
+
+
+def new_name(key: str) -> str | None:
+  """Returns the present name of a key that was renamed, else None."""
+  for old, new in RENAMED.items():
+    prefix, found, _ = key.rpartition(old)
+    # In a comparison, all keys of a run have a prefix.
+    if found and key.endswith(old) and (not prefix or prefix.endswith(".")):
+      return prefix + new
+  return None
 
 
 def model_config(

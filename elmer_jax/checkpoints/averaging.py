@@ -60,7 +60,7 @@ def mean_of_last(path: str, last: int) -> orbax_checkpoint.LoadedCheckpoint:
   if len(steps) < last:
     raise UserError(
       f"{path} has {len(steps)} checkpoints, not {last}: train with a higher "
-      "checkpoint.keep, or average fewer"
+      "checkpoint.max_to_keep, or average fewer"
     )
   chosen, total = steps[-last:], None
   for step in chosen:

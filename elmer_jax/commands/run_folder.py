@@ -9,7 +9,7 @@ from pathlib import Path
 import ml_collections
 
 from elmer_jax import configuration
-from elmer_jax.configuration import flat_keys
+from elmer_jax.configuration import flat_keys, new_name
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
 
@@ -51,7 +51,8 @@ def _compare(config, stored: dict, workdir: str, may_change, default) -> None:
   # A run of an older version did what is now the default of a key it didn't have.
   ours = flat_keys(config)
   theirs = flat_keys(default())
-  theirs |= flat_keys(ml_collections.ConfigDict(stored))
+  stored_keys = flat_keys(ml_collections.ConfigDict(stored))
+  theirs |= {new_name(key) or key: value for key, value in stored_keys.items()}
   differing = [
     f"{key} {theirs.get(key)!r} there, {ours.get(key)!r} here"
     for key in sorted(ours.keys() | theirs.keys())

@@ -175,5 +175,5 @@ def configured(
     raise UserError(f"row {trained.name} sets {unknown.pop()!r}, which is no key")
   config.update_from_flattened_dict(dict(trained.keys))
   if any(other.averaged and other.trained == trained.name for other in ROWS.values()):
-    config.checkpoint.keep = max(config.checkpoint.keep, AVERAGED)
+    config.checkpoint.max_to_keep = max(config.checkpoint.max_to_keep, AVERAGED)
   return config

@@ -32,7 +32,8 @@ from elmer_jax.core.errors import UserError
 from elmer_jax.data import prepared_data
 from elmer_jax.data.cache.cache import Cache
 from elmer_jax.data.corruption import Corruption, corrupt, example_rng
-from elmer_jax.tokenizer.bpe import BOS_ID, EOS_ID, PAD_ID, Vocabulary
+from elmer_jax.tokenizer.bpe import Vocabulary
+from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID, PAD_ID
 
 # More threads only fight for Python's lock: two make half as many batches as one.
 _READING = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
@@ -71,10 +72,9 @@ def target_row(ids: np.ndarray) -> np.ndarray:
 class Batches:
   """The batches of a data set, by step.
 
-  `batches[t]` is a dict of int32 arrays `source_ids` [B/P, S] and `target_ids`
-  [B/P, T], padded with PAD: the rows of process p are rows p·B/P … (p + 1)·B/P - 1 of
-  the global batch, P being the number of processes. `len(batches)` is the number of
-  steps of a single pass; of an endless stream it is sys.maxsize.
+  `batches[t]` is a dict of int32 arrays `source_ids` [R, S] and `target_ids` [R, T],
+  padded with PAD: R rows of the global batch of B rows. `len(batches)` is the number
+  of steps of a single pass; of an endless stream it is sys.maxsize.
 
   Attributes:
     examples: examples in all caches together.
@@ -89,8 +89,7 @@ class Batches:
     target_length: int,
     seed: int,
     corruption: Corruption | None = None,
-    process_index: int = 0,
-    process_count: int = 1,
+    rows: np.ndarray | None = None,
     shuffle: bool = True,
     single_pass: bool = False,
   ):
@@ -103,8 +102,8 @@ class Batches:
       target_length: T.
       seed: decides the order and the corruption.
       corruption: of windows; None for pairs.
-      process_index: p.
-      process_count: P, divides B.
+      rows: integers [R], sorted and distinct: which rows of each global batch to
+        read. Those that the devices of a process hold; all by default.
       shuffle: whether the examples come in an order that is drawn, anew for every
         epoch, or in that of the caches.
       single_pass: False for an endless stream, the caches mixed by their rates. True
@@ -112,20 +111,18 @@ class Batches:
         source of BOS and EOS, a target of PAD.
 
     Raises:
-      UserError: P doesn't divide B, or there are fewer positions than the caches need.
+      UserError: there are fewer positions than the caches need.
+      ValueError: `rows` isn't sorted, or has a row outside the batch.
     """
-    if batch_size % process_count:
-      raise UserError(
-        f"data.batch_size {batch_size} can't be shared by {process_count} processes: "
-        f"choose a multiple of {process_count}"
-      )
+    rows = np.arange(batch_size) if rows is None else np.asarray(rows)
+    if not np.array_equal(rows, np.intersect1d(rows, np.arange(batch_size))):
+      raise ValueError(f"rows must be sorted, distinct and below {batch_size}: {rows}")
     for cache, _ in caches:
       if cache.manifest["length"]["target"] >= target_length:
         raise UserError(f"the targets in {cache.directory} don't fit {target_length}")
     self.examples = sum(len(cache) for cache, _ in caches)
     self._batch_size = batch_size
-    self._rows = batch_size // process_count
-    self._first_row = process_index * self._rows
+    self._rows = rows
     self._source_length = source_length
     self._target_length = target_length
     self._seed = seed
@@ -145,13 +142,13 @@ class Batches:
   def __getitem__(self, step: int) -> dict[str, np.ndarray]:
     if not 0 <= step < len(self):
       raise IndexError(f"there are {len(self)} steps, no step {step}")
-    source = np.full((self._rows, self._source_length), PAD_ID, np.int32)
-    target = np.full((self._rows, self._target_length), PAD_ID, np.int32)
-    first = step * self._batch_size + self._first_row
-    last = min(first + self._rows, len(self._stream))
+    source = np.full((len(self._rows), self._source_length), PAD_ID, np.int32)
+    target = np.full((len(self._rows), self._target_length), PAD_ID, np.int32)
+    first = step * self._batch_size
+    rows = self._rows[self._rows < len(self._stream) - first].tolist()
     # All are read before any is corrupted: in turns they push each other's code out of
     # the processor's caches, which takes a fifth longer.
-    examples = [self._stream[place] for place in range(first, last)]
+    examples = [self._stream[first + row] for row in rows]
     for row, (example, index) in enumerate(examples):
       source_ids, target_ids = self._row(example, index)
       source[row, : len(source_ids)] = source_ids
@@ -231,8 +228,7 @@ def open_batches(
   split: str,
   *,
   single_pass: bool = False,
-  process_index: int = 0,
-  process_count: int = 1,
+  rows: np.ndarray | None = None,
 ) -> Batches:
   """Opens the prepared data of a run.
 
@@ -245,8 +241,7 @@ def open_batches(
       True for an evaluation: every example once, in an order and with a corruption that
       are the same for every run, so that their losses compare, and so that the first
       batches are a fair sample.
-    process_index: see `Batches`.
-    process_count: see `Batches`.
+    rows: see `Batches`.
 
   Raises:
     UserError: the data isn't prepared, is damaged, or doesn't fit the configuration.
@@ -260,7 +255,6 @@ def open_batches(
     target_length=config.data.target_length,
     seed=_EVALUATION_SEED if single_pass else config.seed,
     corruption=Corruption.of(vocabulary) if documents else None,
-    process_index=process_index,
-    process_count=process_count,
+    rows=rows,
     single_pass=single_pass,
   )

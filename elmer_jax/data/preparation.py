@@ -16,11 +16,11 @@ from elmer_jax.data import prepared_data
 from elmer_jax.data.cache.prepare_progress import Progress
 from elmer_jax.data.cache.writer import write_cache
 from elmer_jax.data.datasets import dataset_files
-from elmer_jax.data.datasets.dataset import (
-  Recipe,
-  distilled_recipe,
-  pairs_recipe,
-  text_recipe,
+from elmer_jax.data.datasets.dataset import DatasetSpec
+from elmer_jax.data.datasets.local_files import (
+  pair_files_dataset,
+  text_files_dataset,
+  with_distilled_training_split,
 )
 from elmer_jax.data.mixture_rates import parse_rates
 from elmer_jax.data.prepared_data import Part
@@ -44,21 +44,21 @@ def prepare(config: ml_collections.ConfigDict, workdir: str) -> Vocabulary:
         prepared_data.open_part(config, workdir, vocabulary, part, split)
     return vocabulary
 
-  recipes = recipes_of(config)
-  parse_rates(config.data.rates, [recipe.name for recipe, _ in recipes])
-  vocabulary = _vocabulary(config, workdir, [recipe for recipe, _ in recipes])
+  specs = dataset_specs_of(config)
+  parse_rates(config.data.rates, [spec.name for spec, _ in specs])
+  vocabulary = _vocabulary(config, workdir, [spec for spec, _ in specs])
   progress = Progress()
   parts = []
-  for recipe, rate in recipes:
-    part = Part(recipe.name, recipe.kind, rate or 0.0, list(recipe.splits))
+  for spec, rate in specs:
+    part = Part(spec.name, spec.kind, rate or 0.0, list(spec.splits))
     manifests = {}
     for split in part.splits:
       manifests[split] = write_cache(
         prepared_data.cache_folder(config, workdir, part.task, split),
-        recipe,
+        spec,
         prepared_data.purpose(config, part, split, vocabulary),
         vocabulary,
-        config.data.processes,
+        config.data.num_workers,
         progress,
       )
     if rate is None:
@@ -70,54 +70,55 @@ def prepare(config: ml_collections.ConfigDict, workdir: str) -> Vocabulary:
   return vocabulary
 
 
-def recipes_of(
+def dataset_specs_of(
   config: ml_collections.ConfigDict,
-) -> list[tuple[Recipe, float | None]]:
+) -> list[tuple[DatasetSpec, float | None]]:
   """Returns what `data.task` consists of, each part with its rate.
 
   Raises:
     UserError: there is no such task, or something of it is missing.
   """
-  recipes = task_recipes(config)
+  specs = task_dataset_specs(config)
   if not config.data.distilled:
-    return recipes
-  if len(recipes) > 1 or recipes[0][0].kind != "pairs":
+    return specs
+  if len(specs) > 1 or specs[0][0].kind != "pairs":
     raise UserError(
       f"data.distilled is for one task of pairs; data.task is {config.data.task}"
     )
-  [(recipe, rate)] = recipes
-  return [(distilled_recipe(recipe, config.data.distilled), rate)]
+  [(spec, rate)] = specs
+  return [(with_distilled_training_split(spec, config.data.distilled), rate)]
 
 
-def task_recipes(
+def task_dataset_specs(
   config: ml_collections.ConfigDict,
-) -> list[tuple[Recipe, float | None]]:
-  """Returns what the task itself consists of; see `recipes_of`."""
+) -> list[tuple[DatasetSpec, float | None]]:
+  """Returns what the task itself consists of; see `dataset_specs_of`."""
   if dataset_files.has_own_files(config):
-    recipe_of = text_recipe if config.objective.name == "lplm" else pairs_recipe
-    return [(recipe_of(config.data.task, config.data.files), 1.0)]
+    is_lplm = config.objective.name == "lplm"
+    files_dataset = text_files_dataset if is_lplm else pair_files_dataset
+    return [(files_dataset(config.data.task, config.data.files), 1.0)]
   # TensorFlow only comes along with seqio, and complains about missing GPU libraries.
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   from elmer_jax.data import tasks
 
-  with dataset_files.using_files_of(config):
-    recipes = tasks.recipes_of(config.data.task)
-  if len({recipe.kind for recipe, _ in recipes}) > 1:
+  with dataset_files.use_configured_files(config):
+    specs = tasks.dataset_specs_of(config.data.task)
+  if len({spec.kind for spec, _ in specs}) > 1:
     raise UserError(f"{config.data.task} mixes tasks of documents with tasks of pairs")
-  for recipe, _ in recipes:
-    for split in recipe.splits:
-      recipe.read(split)  # what is missing is said before anything is made
-  return recipes
+  for spec, _ in specs:
+    for split in spec.splits:
+      spec.read(split)  # what is missing is said before anything is made
+  return specs
 
 
 def _vocabulary(
-  config: ml_collections.ConfigDict, workdir: str, recipes: Sequence[Recipe]
+  config: ml_collections.ConfigDict, workdir: str, specs: Sequence[DatasetSpec]
 ) -> Vocabulary:
   folder = prepared_data.vocabulary_folder(config, workdir)
   if config.data.vocabulary or (folder / "vocab.json").exists():
     return Vocabulary.load(folder)
   start = time.monotonic()
-  vocabulary = Vocabulary.train(_texts(recipes), config.data.vocabulary_size, folder)
+  vocabulary = Vocabulary.train(_texts(specs), config.data.vocabulary_size, folder)
   logging.info(
     "vocabulary of %d ids learned in %.1f s",
     vocabulary.size,
@@ -126,9 +127,9 @@ def _vocabulary(
   return vocabulary
 
 
-def _texts(recipes: Sequence[Recipe]) -> Iterator[str]:
-  """The training texts of all recipes in turn: learning may stop before their end."""
-  readers = [recipe.read("train") for recipe in recipes]
+def _texts(specs: Sequence[DatasetSpec]) -> Iterator[str]:
+  """The training texts of all specs in turn: learning may stop before their end."""
+  readers = [spec.read("train") for spec in specs]
   for items in itertools.zip_longest(*readers):
     for item in items:
       if item is not None:

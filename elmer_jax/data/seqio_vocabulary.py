@@ -11,7 +11,8 @@ import seqio
 import tensorflow as tf
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.tokenizer.bpe import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Vocabulary
+from elmer_jax.tokenizer.bpe import Vocabulary
+from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 
 VOCABULARY_VARIABLE = "ELMER_JAX_VOCABULARY"
 

@@ -33,18 +33,14 @@ from elmer_jax.data import loader
 from elmer_jax.data.cache.windows import Boundaries, windows
 from elmer_jax.data.corruption import Corruption
 from elmer_jax.data.datasets import dataset_files, pydocs, registry, spelling
-from elmer_jax.data.datasets.dataset import (
-  Item,
-  Recipe,
-  characters,
-  pairs_recipe,
-  text_recipe,
-)
+from elmer_jax.data.datasets.dataset import DatasetSpec, Item, num_characters
 from elmer_jax.data.datasets.dataset_files import use_files as use_files
+from elmer_jax.data.datasets.local_files import pair_files_dataset, text_files_dataset
 from elmer_jax.data.seqio_vocabulary import FEATURES, VOCABULARY
 from elmer_jax.data.seqio_vocabulary import use_vocabulary as use_vocabulary
 from elmer_jax.metrics import text_metrics
-from elmer_jax.tokenizer.bpe import BOS_ID, EOS_ID, PAD_ID, Vocabulary
+from elmer_jax.tokenizer.bpe import Vocabulary
+from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID, PAD_ID
 
 
 @functools.cache
@@ -57,25 +53,25 @@ def _boundaries(vocabulary: Vocabulary) -> Boundaries:
   return Boundaries.of(vocabulary)
 
 
-class RecipeSource(seqio.DataSource):
-  """The documents or pairs of a recipe as a seqio data source.
+class DatasetSpecSource(seqio.DataSource):
+  """The documents or pairs of a spec as a seqio data source.
 
   A document is {"text"}, a pair {"source", "target"}: scalar strings, in the order of
-  the recipe. seqio shuffles examples, not documents.
+  the spec. seqio shuffles examples, not documents.
   """
 
-  def __init__(self, recipe: Recipe):
-    super().__init__(splits=recipe.splits)
-    self._recipe = recipe
+  def __init__(self, spec: DatasetSpec):
+    super().__init__(splits=spec.splits)
+    self._spec = spec
 
   @property
-  def recipe(self) -> Recipe:
-    """The recipe; of a public set, the one that reads the files chosen for it."""
-    return dataset_files.resolve(self._recipe)
+  def spec(self) -> DatasetSpec:
+    """The spec; of a public set, the one that reads the files chosen for it."""
+    return dataset_files.with_chosen_files(self._spec)
 
   @property
   def splits(self) -> Sequence[str]:
-    return self.recipe.splits
+    return self.spec.splits
 
   @property
   def supports_arbitrary_sharding(self) -> bool:
@@ -92,12 +88,12 @@ class RecipeSource(seqio.DataSource):
     shard_info: seqio.ShardInfo | None = None,
     **unused,
   ) -> tf.data.Dataset:
-    recipe = self.recipe
-    recipe.read(split)  # what is missing is said now, not from inside TensorFlow
-    names = ("text",) if recipe.kind == "lplm" else ("source", "target")
+    spec = self.spec
+    spec.read(split)  # what is missing is said now, not from inside TensorFlow
+    names = ("text",) if spec.kind == "lplm" else ("source", "target")
 
     def items() -> Iterator[dict[str, str]]:
-      for item in recipe.read(split):
+      for item in spec.read(split):
         texts = [item] if isinstance(item, str) else item
         yield dict(zip(names, texts, strict=True))
 
@@ -223,36 +219,36 @@ def _lengths(sequence_length: Mapping[str, int] | None) -> Mapping[str, int]:
   return sequence_length
 
 
-def register_lplm(recipe: Recipe) -> seqio.Task:
-  """Registers a recipe of documents as an LPLM pre-training task under its name."""
-  return _register(recipe, [cut_windows, corrupt])
+def register_lplm(spec: DatasetSpec) -> seqio.Task:
+  """Registers a spec of documents as an LPLM pre-training task under its name."""
+  return _register(spec, [cut_windows, corrupt])
 
 
 def register_pairs(
-  recipe: Recipe,
+  spec: DatasetSpec,
   postprocess_fn: Callable | None = text_metrics.one_line,
   metric_fns: Sequence[Callable] = (text_metrics.rouge, text_metrics.distinct),
 ) -> seqio.Task:
-  """Registers a recipe of pairs as a task under its name, with what scores it."""
-  return _register(recipe, [cut_pairs], postprocess_fn, metric_fns)
+  """Registers a spec of pairs as a task under its name, with what scores it."""
+  return _register(spec, [cut_pairs], postprocess_fn, metric_fns)
 
 
 def register_text(name: str, files: str) -> seqio.Task:
   """Registers the user's own text files as an LPLM task: 'a.txt,b/*.jsonl.zst'."""
-  return register_lplm(text_recipe(name, files))
+  return register_lplm(text_files_dataset(name, files))
 
 
 def register_pair_files(name: str, files: str) -> seqio.Task:
   """Registers the user's own pairs as a task: 'a.jsonl,b.tsv'."""
-  return register_pairs(pairs_recipe(name, files))
+  return register_pairs(pair_files_dataset(name, files))
 
 
-def _register(recipe, preprocessors, postprocess_fn=None, metric_fns=()) -> seqio.Task:
-  if recipe.name in seqio.TaskRegistry.names():
-    raise UserError(f"there is a task {recipe.name} already: choose another name")
+def _register(spec, preprocessors, postprocess_fn=None, metric_fns=()) -> seqio.Task:
+  if spec.name in seqio.TaskRegistry.names():
+    raise UserError(f"there is a task {spec.name} already: choose another name")
   return seqio.TaskRegistry.add(
-    recipe.name,
-    source=RecipeSource(recipe),
+    spec.name,
+    source=DatasetSpecSource(spec),
     preprocessors=[
       encode,
       seqio.CacheDatasetPlaceholder(required=False),
@@ -299,32 +295,32 @@ _by_tokens: set[str] = set()
 
 def _characters(task: seqio.Task) -> float:
   """The rate of a task where tokens decide and aren't counted yet."""
-  recipe = task.source.recipe
-  return float(recipe.size("train"))
+  spec = task.source.spec
+  return float(spec.size("train"))
 
 
-def recipes_of(name: str) -> list[tuple[Recipe, float | None]]:
-  """Returns the recipes of a task or mixture, each with its rate.
+def dataset_specs_of(name: str) -> list[tuple[DatasetSpec, float | None]]:
+  """Returns the specs of a task or mixture, each with its rate.
 
   The rate is None where the mixture is one in the proportion of tokens.
 
   Raises:
-    UserError: there is no such task or mixture, or it is not made of recipes.
+    UserError: there is no such task or mixture, or it is not made of specs.
   """
   known = [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()]
   if name not in known:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0)
     raise UserError(f"there is no task or mixture {name!r}. Did you mean {near[0]!r}?")
   provider = seqio.get_mixture_or_task(name)
-  recipes = []
+  specs = []
   for task in seqio.get_subtasks(provider):
-    if not isinstance(task.source, RecipeSource):
-      raise UserError(f"task {task.name} has no recipe: register it with register_lplm")
+    if not isinstance(task.source, DatasetSpecSource):
+      raise UserError(f"task {task.name} has no spec: register it with register_lplm")
     rate = 1.0
     if isinstance(provider, seqio.Mixture):
       rate = None if name in _by_tokens else provider.get_rate(task)
-    recipes.append((task.source.recipe, rate))
-  return recipes
+    specs.append((task.source.spec, rate))
+  return specs
 
 
 def texts(evaluator: seqio.Evaluator, feature: str = "inputs") -> list[str]:
@@ -353,19 +349,19 @@ def _register_own() -> None:
   """Registers what this project trains on by default, and the public sets."""
 
   def size_of(read: Callable[[str], Iterator[Item]]) -> Callable[[str], int]:
-    return lambda split: sum(map(characters, read(split)))
+    return lambda split: sum(map(num_characters, read(split)))
 
   documents, pairs = pydocs.documents, pydocs.summary_pairs
-  register_lplm(Recipe("pydocs_lplm", "lplm", documents, size=size_of(documents)))
-  register_pairs(Recipe("pydocs_summary", "pairs", pairs, size=size_of(pairs)))
-  slips = spelling.pairs
-  register_pairs(Recipe("pydocs_spelling", "pairs", slips, size=size_of(slips)))
+  register_lplm(DatasetSpec("pydocs_lplm", "lplm", documents, size=size_of(documents)))
+  register_pairs(DatasetSpec("pydocs_summary", "pairs", pairs, size=size_of(pairs)))
+  typos = spelling.pairs
+  register_pairs(DatasetSpec("pydocs_spelling", "pairs", typos, size=size_of(typos)))
   register_mixture("pydocs_pretrain", {"pydocs_lplm": 1.0})
-  for entry in registry.SETS.values():
-    if entry.recipe.kind == "lplm":
-      register_lplm(entry.recipe)
+  for entry in registry.DATASETS.values():
+    if entry.spec.kind == "lplm":
+      register_lplm(entry.spec)
     else:
-      register_pairs(entry.recipe, entry.postprocess_fn, entry.metric_fns)
+      register_pairs(entry.spec, entry.postprocess_fn, entry.metric_fns)
   for name, parts in registry.MIXTURES.items():
     register_mixture(name, parts)
 

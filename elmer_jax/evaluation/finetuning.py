@@ -27,7 +27,8 @@ from elmer_jax.core.errors import UserError
 from elmer_jax.core.quiet import quiet
 from elmer_jax.data import tasks
 from elmer_jax.data.datasets import dataset_files
-from elmer_jax.data.datasets.dataset import Recipe, pairs_recipe
+from elmer_jax.data.datasets.dataset import DatasetSpec
+from elmer_jax.data.datasets.local_files import pair_files_dataset
 from elmer_jax.decoding import one_pass
 from elmer_jax.evaluation import baselines
 from elmer_jax.generation import api
@@ -67,12 +68,12 @@ def evaluate_finetuning(
   """
   tasks.use_vocabulary(orbax_checkpoint.find_checkpoint(workdir)[0] / "vocabulary")
   with _task(config) as task:
-    recipe = task.source.recipe
-    if split not in recipe.splits:
-      has = ", ".join(recipe.splits)
+    spec = task.source.spec
+    if split not in spec.splits:
+      has = ", ".join(spec.splits)
       raise UserError(f"task {config.data.task} has no split {split!r}; it has {has}")
     evaluator = _Evaluator(task, model, split, config.evaluate.examples)
-    writers = _baselines(recipe, split)
+    writers = _baselines(spec, split)
     sources = [source for source, _ in evaluator.pairs]
     every_token = _generate(model, sources, settings)
     results = every_token
@@ -172,20 +173,20 @@ def _model_systems(
 def _task(config: ml_collections.ConfigDict) -> Iterator[seqio.Task]:
   """Yields the task of a run; own pairs are one as long as they are needed."""
   if dataset_files.has_own_files(config):
-    recipe = pairs_recipe("own_pairs", config.data.files)
+    spec = pair_files_dataset("own_pairs", config.data.files)
     try:
-      yield tasks.register_pairs(recipe)
+      yield tasks.register_pairs(spec)
     finally:
-      seqio.TaskRegistry.remove(recipe.name)
+      seqio.TaskRegistry.remove(spec.name)
     return
-  with dataset_files.using_files_of(config):
-    recipes = tasks.recipes_of(config.data.task)
-    if len(recipes) > 1 or recipes[0][0].kind != "pairs":
+  with dataset_files.use_configured_files(config):
+    specs = tasks.dataset_specs_of(config.data.task)
+    if len(specs) > 1 or specs[0][0].kind != "pairs":
       raise UserError(
         f"{config.data.task} can't be evaluated: it is not one task of source and "
         "target"
       )
-    yield seqio.TaskRegistry.get(recipes[0][0].name)
+    yield seqio.TaskRegistry.get(specs[0][0].name)
 
 
 class _Evaluator:
@@ -226,17 +227,17 @@ class _Evaluator:
     return {name: float(value) for name, value in metrics.items()}
 
 
-def _baselines(recipe: Recipe, split: str) -> Mapping[str, baselines.Writer]:
+def _baselines(spec: DatasetSpec, split: str) -> Mapping[str, baselines.Writer]:
   """Returns the baselines, chosen on pairs that are not the scored ones.
 
   Without a training split there are none that learn from it.
   """
-  if "train" not in recipe.splits:
+  if "train" not in spec.splits:
     return {}
-  train = itertools.islice(recipe.read("train"), _TRAINING_PAIRS)
-  if split != "validation" and "validation" in recipe.splits:
+  train = itertools.islice(spec.read("train"), _TRAINING_PAIRS)
+  if split != "validation" and "validation" in spec.splits:
     targets = [target for _, target in train]
-    held_out = list(itertools.islice(recipe.read("validation"), _TRAINING_PAIRS))
+    held_out = list(itertools.islice(spec.read("validation"), _TRAINING_PAIRS))
   else:
     pairs = list(train)
     targets, held_out = [target for _, target in pairs[::2]], pairs[1::2]

@@ -15,7 +15,7 @@ from absl import logging
 
 from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.core.errors import UserError
-from elmer_jax.data.preparation import task_recipes
+from elmer_jax.data.preparation import task_dataset_specs
 from elmer_jax.decoding.incremental import Search
 from elmer_jax.generation import api
 
@@ -65,8 +65,8 @@ def distill(
 
 def _training_pairs(config: ml_collections.ConfigDict) -> list[tuple[str, str]]:
   """Returns the pairs of the task's own training split."""
-  recipes = [recipe for recipe, _ in task_recipes(config)]
-  return list(itertools.chain(*(recipe.read("train") for recipe in recipes)))
+  specs = [spec for spec, _ in task_dataset_specs(config)]
+  return list(itertools.chain(*(spec.read("train") for spec in specs)))
 
 
 def _write(

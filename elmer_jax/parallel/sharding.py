@@ -197,6 +197,6 @@ def check_batch(mesh: Mesh, batch_size: int, accumulation: int) -> None:
   parts = _size(mesh, BATCH_AXES)
   if (batch_size // accumulation) % parts:
     raise UserError(
-      f"data.batch_size {batch_size} / train.accumulation {accumulation} must be a "
-      f"multiple of mesh.data × mesh.fsdp ({parts})"
+      f"data.batch_size {batch_size} / train.grad_accumulation_steps {accumulation} "
+      f"must be a multiple of mesh.data × mesh.fsdp ({parts})"
     )

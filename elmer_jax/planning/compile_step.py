@@ -40,7 +40,9 @@ def build(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> Program
   Raises:
     UserError: the mesh doesn't divide the batch or a parameter.
   """
-  sharding.check_batch(mesh, config.data.batch_size, config.train.accumulation)
+  sharding.check_batch(
+    mesh, config.data.batch_size, config.train.grad_accumulation_steps
+  )
   sizes = configuration.model_config(config, config.data.vocabulary_size)
   optimizer, schedule = make_optimizer(config)
   return make_program(sizes, objectives.get(config), optimizer, schedule, mesh, config)

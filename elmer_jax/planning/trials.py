@@ -109,7 +109,7 @@ def run(
     chip=chip.name,
     mesh=dict(mesh.shape),
     batch_size=config.data.batch_size,
-    accumulation=config.train.accumulation,
+    accumulation=config.train.grad_accumulation_steps,
     tokens=config.data.batch_size * lengths,
     account=account,
     reason=reason,

@@ -24,11 +24,7 @@ import numpy as np
 from absl import logging
 
 from elmer_jax.core.errors import UserError
-
-BOS_ID, PAD_ID, EOS_ID, UNK_ID = 0, 1, 2, 3
-
-SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
-MASK = "<mask>"
+from elmer_jax.tokenizer.special_ids import MASK_TOKEN, SPECIAL_TOKENS
 
 # Training looks at this much text from the start of what it is given: far more than
 # a few thousand merges need, and a bound on time and memory for a corpus of any size.
@@ -64,8 +60,6 @@ class Vocabulary:
       new word starts with it.
     full_stops: bool [size], the token is ".", after which BART's sentences end.
   """
-
-  BOS, PAD, EOS, UNK = BOS_ID, PAD_ID, EOS_ID, UNK_ID
 
   def __init__(
     self,
@@ -163,7 +157,7 @@ class Vocabulary:
     Raises:
       UserError: `size` leaves no room for a merge.
     """
-    smallest = len(SPECIALS) + 256 + 1
+    smallest = len(SPECIAL_TOKENS) + 256 + 1
     if size <= smallest:
       raise UserError(
         f"a vocabulary of {size} ids is too small: {smallest} are taken by bytes "
@@ -177,14 +171,14 @@ class Vocabulary:
     trainer = trainers.BpeTrainer(
       vocab_size=size - 1,
       min_frequency=2,
-      special_tokens=list(SPECIALS),
+      special_tokens=list(SPECIAL_TOKENS),
       initial_alphabet=sorted(_CHARACTER_TO_BYTE),
       show_progress=False,
     )
     tokenizer.train_from_iterator(_training_texts(texts), trainer)
     model = json.loads(tokenizer.to_str())["model"]
     ids = model["vocab"]
-    ids[MASK] = len(ids)
+    ids[MASK_TOKEN] = len(ids)
     vocabulary = cls(ids, [tuple(pair) for pair in model["merges"]])
     if vocabulary.size < size:
       logging.warning(
@@ -287,7 +281,8 @@ def _check(ids: object, merges: Sequence[tuple[str, str]], where: str) -> None:
       f"{where}: the vocabulary is damaged: its {len(ids)} ids are not 0 to "
       f"{len(ids) - 1}, each once"
     )
-  expected = {token: i for i, token in enumerate(SPECIALS)} | {MASK: len(ids) - 1}
+  expected = {token: i for i, token in enumerate(SPECIAL_TOKENS)}
+  expected[MASK_TOKEN] = len(ids) - 1
   for token, token_id in expected.items():
     if ids.get(token) != token_id:
       raise UserError(

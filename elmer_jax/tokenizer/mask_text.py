@@ -5,13 +5,12 @@
 import numpy as np
 
 from elmer_jax.tokenizer.bpe import Vocabulary
-
-MASK_TEXT = "<mask>"
+from elmer_jax.tokenizer.special_ids import MASK_TOKEN
 
 
 def encode(vocabulary: Vocabulary, text: str) -> np.ndarray:
   """Returns ids [n] int32, with the mask's id where the text says `<mask>`."""
-  pieces = [vocabulary.encode(piece) for piece in text.split(MASK_TEXT)]
+  pieces = [vocabulary.encode(piece) for piece in text.split(MASK_TOKEN)]
   mask = np.array([vocabulary.mask_id], np.int32)
   joined = [part for piece in pieces for part in (mask, piece)][1:]
   return np.concatenate(joined).astype(np.int32)
@@ -20,4 +19,4 @@ def encode(vocabulary: Vocabulary, text: str) -> np.ndarray:
 def decode(vocabulary: Vocabulary, ids: np.ndarray) -> str:
   """Returns the text of ids [n], with `<mask>` where the mask's id stands."""
   runs = np.split(ids, np.flatnonzero(ids == vocabulary.mask_id))
-  return MASK_TEXT.join(vocabulary.decode(run) for run in runs)
+  return MASK_TOKEN.join(vocabulary.decode(run) for run in runs)

@@ -4,6 +4,7 @@
 
 import jax
 import ml_collections
+import numpy as np
 from absl import logging
 
 from elmer_jax import configuration, objectives
@@ -40,14 +41,15 @@ def train(
 
   # Mesh.
   mesh = make_mesh(config)
-  sharding.check_batch(mesh, config.data.batch_size, config.train.accumulation)
-  index, count = processes.share_of_batch(mesh)
+  sharding.check_batch(
+    mesh, config.data.batch_size, config.train.grad_accumulation_steps
+  )
 
   # Data.
-  batches = loader.open_batches(
-    config, workdir, vocabulary, "train", process_index=index, process_count=count
-  )
-  held_out = validation_batches(config, workdir, vocabulary, index, count)
+  index, count = processes.share_of_batch(mesh)
+  rows = np.split(np.arange(config.data.batch_size), count)[index]
+  batches = loader.open_batches(config, workdir, vocabulary, "train", rows=rows)
+  held_out = validation_batches(config, workdir, vocabulary, rows)
 
   # Model and step.
   model_config = configuration.model_config(config, vocabulary.size)
@@ -58,7 +60,7 @@ def train(
 
   # Restore.
   folder = orbax_checkpoint.checkpoints_folder(workdir)
-  manager = orbax_checkpoint.open_manager(folder, config.checkpoint.keep)
+  manager = orbax_checkpoint.open_manager(folder, config.checkpoint.max_to_keep)
   if is_first:
     vocabulary.save(folder / "vocabulary")
   state, metadata = _restore_or_init(config, model_config, program, manager)

@@ -81,15 +81,17 @@ def suggestions(
 ) -> list[str]:
   """Returns changes that need less memory per device, the cheapest first."""
   found = []
-  rows = config.data.batch_size // config.train.accumulation
+  rows = config.data.batch_size // config.train.grad_accumulation_steps
   shards = mesh.shape["data"] * mesh.shape["fsdp"]
   if config.model.remat != "layer":
     found.append("--config.model.remat=layer (recompute each layer)")
   if config.model.dtype == "float32":
     found.append("--config.model.dtype=bfloat16")
   if rows // shards > 1:
-    accumulation = config.train.accumulation * 2
-    found.append(f"--config.train.accumulation={accumulation} (smaller micro-batches)")
+    steps = config.train.grad_accumulation_steps * 2
+    found.append(
+      f"--config.train.grad_accumulation_steps={steps} (smaller micro-batches)"
+    )
   if mesh.shape["data"] > 1:
     found.append(
       f"--config.mesh.fsdp={mesh.shape['fsdp'] * 2} or more (parameters and optimizer "

@@ -93,7 +93,7 @@ def make_program(
         functools.partial(loss_and_grads, state.params, state.step),
         batch,
         keys_B,
-        config.train.accumulation,
+        config.train.grad_accumulation_steps,
       )
     grads = jax.tree.map(lambda g: g / sums.tokens, grads)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

@@ -44,8 +44,8 @@ class Throughput:
     }
     if self._chip:
       rates["mfu"] = flops_per_chip / self._chip.peak_flops
-    stats = [device.memory_stats() or {} for device in jax.local_devices()] peaks =
-    [entry["peak_bytes_in_use"] for entry in stats if "peak_bytes_in_use" in entry] if
-    peaks:
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    peaks = [s["peak_bytes_in_use"] for s in stats if "peak_bytes_in_use" in s]
+    if peaks:
       rates["device_memory_peak_gib"] = max(peaks) / 2**30
     return rates

@@ -42,7 +42,7 @@ class TimeAccounting:
 
   @property
   def total_seconds(self) -> float:
-    """Wall time of the run; what earlier starts did after their last save is missing."""
+    """Wall time of the run, without what earlier starts did after their last save."""
     return self._earlier_seconds + time.monotonic() - self._start
 
   def end_start(self) -> None:

@@ -16,18 +16,16 @@ def validation_batches(
   config: ml_collections.ConfigDict,
   workdir: str,
   vocabulary: Vocabulary,
-  process_index: int = 0,
-  process_count: int = 1,
+  rows: np.ndarray | None = None,
 ) -> list[dict[str, np.ndarray]]:
-  """Returns this process's rows of the `train.eval_batches` batches of every run."""
+  """Returns the first `train.eval_batches` validation batches, equal for all runs.
+
+  Args:
+    config, workdir, vocabulary: of the run.
+    rows: of each batch that are read, see `loader.Batches`; by default all.
+  """
   batches = loader.open_batches(
-    config,
-    workdir,
-    vocabulary,
-    "validation",
-    single_pass=True,
-    process_index=process_index,
-    process_count=process_count,
+    config, workdir, vocabulary, "validation", single_pass=True, rows=rows
   )
   return [batches[step] for step in range(min(config.train.eval_batches, len(batches)))]
 

@@ -24,7 +24,7 @@ from elmer_jax.comparison.page import TEXTS
 from elmer_jax.comparison.stages import Stage
 from elmer_jax.core.errors import UserError
 from elmer_jax.data import loader, tasks
-from elmer_jax.data.datasets.dataset import Recipe
+from elmer_jax.data.datasets.dataset import DatasetSpec
 from elmer_jax.evaluation import latency
 from elmer_jax.tokenizer.bpe import Vocabulary
 
@@ -44,8 +44,10 @@ def pairs(split: str):
 
 @pytest.fixture(scope="module", autouse=True)
 def registered():
-  tasks.register_lplm(Recipe("tiny_text", "lplm", documents, ("train", "validation")))
-  tasks.register_pairs(Recipe("tiny_pairs", "pairs", pairs))
+  tasks.register_lplm(
+    DatasetSpec("tiny_text", "lplm", documents, ("train", "validation"))
+  )
+  tasks.register_pairs(DatasetSpec("tiny_pairs", "pairs", pairs))
   yield
   for name in ("tiny_text", "tiny_pairs"):
     seqio.TaskRegistry.remove(name)

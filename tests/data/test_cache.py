@@ -16,8 +16,8 @@ from elmer_jax.core.errors import UserError
 from elmer_jax.data.cache import cache, records, writer
 from elmer_jax.data.cache.cache import Purpose, open_cache
 from elmer_jax.data.cache.windows import Boundaries, windows
-from elmer_jax.data.datasets.dataset import Recipe
-from elmer_jax.tokenizer.bpe import EOS_ID
+from elmer_jax.data.datasets.dataset import DatasetSpec
+from elmer_jax.tokenizer.special_ids import EOS_ID
 
 TEXTS = tiny_text.documents(120)
 LENGTH = 30
@@ -29,8 +29,8 @@ def small_shards(monkeypatch):
   monkeypatch.setattr(writer, "SHARD_CHARACTERS", 8000)
 
 
-def recipe(texts=TEXTS, kind="lplm") -> Recipe:
-  return Recipe("tiny", kind, lambda split: iter(texts))
+def spec(texts=TEXTS, kind="lplm") -> DatasetSpec:
+  return DatasetSpec("tiny", kind, lambda split: iter(texts))
 
 
 def purpose(kind="lplm") -> Purpose:
@@ -40,7 +40,7 @@ def purpose(kind="lplm") -> Purpose:
 
 def write(directory, texts=TEXTS, kind="lplm", processes=1) -> dict:
   return writer.write_cache(
-    directory, recipe(texts, kind), purpose(kind), tiny_text.vocabulary(), processes
+    directory, spec(texts, kind), purpose(kind), tiny_text.vocabulary(), processes
   )
 
 
@@ -160,7 +160,7 @@ def test_a_cache_for_something_else_says_what_differs(tmp_path, change, said):
   with pytest.raises(UserError, match=said):
     open_cache(tmp_path / "c", wanted)
   with pytest.raises(UserError, match=said):
-    writer.write_cache(tmp_path / "c", recipe(), wanted, tiny_text.vocabulary())
+    writer.write_cache(tmp_path / "c", spec(), wanted, tiny_text.vocabulary())
 
 
 def test_a_cache_of_another_format_says_so(tmp_path):

@@ -46,7 +46,7 @@ def start(tmp_path_factory):
       f"--config={ROOT}/configs/pretrain_text.py",
       f"--config.data.files={folder}/own.jsonl",
       f"--config.data.vocabulary={folder}/vocabulary",
-      f"--config.data.processes={processes}",
+      f"--config.data.num_workers={processes}",
       f"--workdir={workdir}",
     ]
     environment = os.environ | {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}

@@ -16,9 +16,9 @@ from elmer_jax.core.errors import UserError
 from elmer_jax.data.cache import writer
 from elmer_jax.data.cache.cache import Purpose, open_cache
 from elmer_jax.data.corruption import Corruption, corrupt, example_rng
-from elmer_jax.data.datasets.dataset import Recipe
+from elmer_jax.data.datasets.dataset import DatasetSpec
 from elmer_jax.data.loader import Batches
-from elmer_jax.tokenizer.bpe import BOS_ID, EOS_ID, PAD_ID
+from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID, PAD_ID
 
 BATCH, SOURCE, TARGET = 8, 32, 31
 
@@ -30,8 +30,8 @@ def vocabulary():
 
 def make_cache(directory, items, vocabulary, kind="lplm"):
   purpose = Purpose.of("tiny", kind, "train", vocabulary, SOURCE, TARGET)
-  recipe = Recipe("tiny", kind, lambda split: iter(items))
-  writer.write_cache(directory, recipe, purpose, vocabulary)
+  spec = DatasetSpec("tiny", kind, lambda split: iter(items))
+  writer.write_cache(directory, spec, purpose, vocabulary)
   return open_cache(directory, purpose)
 
 
@@ -139,16 +139,25 @@ def caches(request, cache, small_cache):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_processes_share_a_batch(caches, batches_of, step):
+@pytest.mark.parametrize("rows", [[0, 1], [6, 7], [3], [0, 1, 4, 5], [2, 5, 7]])
+def test_some_rows_of_a_batch_are_those_of_the_whole(caches, batches_of, rows, step):
   whole = batches_of(caches)[step]
-  for count in (2, 4):
-    parts = [
-      batches_of(caches, process_index=index, process_count=count)[step]
-      for index in range(count)
-    ]
-    for name, expected in whole.items():
-      together = np.concatenate([part[name] for part in parts])
-      np.testing.assert_array_equal(together, expected)
+  some = batches_of(caches, rows=np.array(rows))[step]
+  assert some.keys() == whole.keys()
+  for name, expected in whole.items():
+    np.testing.assert_array_equal(some[name], expected[rows])
+
+
+def test_rows_of_the_last_batch_of_a_single_pass(cache, batches_of):
+  batches = batches_of(single_pass=True)
+  assert len(cache) % BATCH  # the last batch has empty rows
+  for first in range(BATCH):
+    rows = np.arange(first, BATCH, 3)
+    some = batches_of(single_pass=True, rows=rows)
+    assert len(some) == len(batches)
+    for step in (0, len(batches) - 1):
+      for name, expected in batches[step].items():
+        np.testing.assert_array_equal(some[step][name], expected[rows])
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -156,10 +165,8 @@ def test_a_resume_goes_on_with_the_same_batches(caches, batches_of, step):
   whole = batches_of(caches)
   before = [rows(whole[step + i]) for i in range(3)]
   for count in (1, 2, 4):
-    streams = [
-      batches_of(caches, process_index=index, process_count=count).iterate(step)
-      for index in range(count)
-    ]
+    shares = np.split(np.arange(BATCH), count)
+    streams = [batches_of(caches, rows=share).iterate(step) for share in shares]
     for expected in before:
       together = [row for stream in streams for row in rows(next(stream))]
       assert together == expected
@@ -299,8 +306,9 @@ def test_pickles(batches_of):
 
 
 def test_what_does_not_fit_is_told(batches_of):
-  with pytest.raises(UserError, match="8 can't be shared by 3 processes"):
-    batches_of(process_count=3)
+  for wrong in ([1, 0], [2, 2], [BATCH], [-1, 3]):
+    with pytest.raises(ValueError, match="sorted, distinct and below 8"):
+      batches_of(rows=np.array(wrong))
   with pytest.raises(UserError, match="don't fit 30"):
     batches_of(target_length=30)
 

@@ -33,8 +33,8 @@ def texts(tmp_path):
 
 
 def read(name):
-  [(recipe, _)] = tasks.recipes_of(name)
-  return sorted([*recipe.read("train"), *recipe.read("validation")])
+  [(spec, _)] = tasks.dataset_specs_of(name)
+  return sorted([*spec.read("train"), *spec.read("validation")])
 
 
 def configured(task, files):
@@ -57,7 +57,7 @@ def test_a_file_may_have_an_equals_sign_in_its_name(tmp_path, monkeypatch):
 def test_all_ways_to_name_files_read_the_same(texts, tmp_path, monkeypatch):
   expected = sorted(text.strip() for text in texts["w.jsonl"])
   config = configured("wikipedia_lplm", str(tmp_path / "w.jsonl"))
-  with dataset_files.using_files_of(config):
+  with dataset_files.use_configured_files(config):
     assert read("wikipedia_lplm") == expected
   with pytest.raises(UserError, match="TFDS has no prepared wikipedia"):
     read("wikipedia_lplm")
@@ -125,9 +125,9 @@ def test_own_files_are_told_from_public_ones(task, files, own):
   ],
 )
 def test_a_set_that_is_not_there_is_told_how_to_get(task, said):
-  [(recipe, _)] = tasks.recipes_of(task)
+  [(spec, _)] = tasks.dataset_specs_of(task)
   with pytest.raises(UserError, match=said) as caught:
-    recipe.read("train")
+    spec.read("train")
   assert "\n" not in str(caught.value)
 
 

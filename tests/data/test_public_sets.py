@@ -17,7 +17,7 @@ from elmer_jax import prepare
 from elmer_jax.core.errors import UserError
 from elmer_jax.data import loader, prepared_data, tasks
 from elmer_jax.data.datasets import dataset_files, registry, squad
-from elmer_jax.tokenizer.bpe import PAD_ID
+from elmer_jax.tokenizer.special_ids import PAD_ID
 
 LENGTHS = {"inputs": 32, "targets": 28}
 TEXT = tfds.features.Text()
@@ -40,8 +40,8 @@ def vocabulary(tmp_path_factory):
 
 
 def read(name: str) -> dict[str, list]:
-  [(recipe, _)] = tasks.recipes_of(name)
-  return {split: list(recipe.read(split)) for split in recipe.splits}
+  [(spec, _)] = tasks.dataset_specs_of(name)
+  return {split: list(spec.read(split)) for split in spec.splits}
 
 
 def write_lines(path, rows):
@@ -64,8 +64,8 @@ def test_wikipedia_is_the_newest_english_one_in_order(tfds_folder):
   assert sorted(found["train"] + found["validation"]) == sorted(expected)
   assert found["train"] == [text for text in expected if text in found["train"]]
   assert found["validation"]
-  [(recipe, _)] = tasks.recipes_of("wikipedia_lplm")
-  assert recipe.size("train") > 0.9 * sum(map(len, found["train"]))
+  [(spec, _)] = tasks.dataset_specs_of("wikipedia_lplm")
+  assert spec.size("train") > 0.9 * sum(map(len, found["train"]))
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_rates_can_be_given_and_changed_later(mixture, tmp_path):
 
 
 def test_seqio_estimates_the_same_proportion(mixture):
-  with dataset_files.using_files_of(mixture):
+  with dataset_files.use_configured_files(mixture):
     provider = seqio.get_mixture_or_task("books_wiki_lplm")
     rates = {task.name: provider.get_rate(task) for task in provider.tasks}
     dataset = provider.get_dataset(LENGTHS, "train", num_epochs=1, seed=0)

@@ -13,9 +13,9 @@ from elmer_jax.data import seqio_vocabulary, tasks
 from elmer_jax.data.cache import writer
 from elmer_jax.data.cache.cache import Purpose, open_cache
 from elmer_jax.data.corruption import Corruption
-from elmer_jax.data.datasets.dataset import Recipe
+from elmer_jax.data.datasets.dataset import DatasetSpec
 from elmer_jax.data.loader import Batches
-from elmer_jax.tokenizer.bpe import PAD_ID
+from elmer_jax.tokenizer.special_ids import PAD_ID
 
 SOURCE, TARGET = 32, 28
 LENGTHS = {"inputs": SOURCE, "targets": TARGET}
@@ -34,22 +34,22 @@ def vocabulary(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lplm_task():
-  recipe = Recipe("tiny_lplm", "lplm", lambda split: iter(TEXTS), ("train",))
-  yield tasks.register_lplm(recipe)
+  spec = DatasetSpec("tiny_lplm", "lplm", lambda split: iter(TEXTS), ("train",))
+  yield tasks.register_lplm(spec)
   seqio.TaskRegistry.remove("tiny_lplm")
 
 
 @pytest.fixture(scope="module")
 def pairs_task():
-  recipe = Recipe("tiny_pairs", "pairs", lambda split: iter(PAIRS), ("train",))
-  yield tasks.register_pairs(recipe)
+  spec = DatasetSpec("tiny_pairs", "pairs", lambda split: iter(PAIRS), ("train",))
+  yield tasks.register_pairs(spec)
   seqio.TaskRegistry.remove("tiny_pairs")
 
 
-def batch_of_loader(recipe, folder, vocabulary, seed) -> dict[str, np.ndarray]:
+def batch_of_loader(spec, folder, vocabulary, seed) -> dict[str, np.ndarray]:
   """All examples in the order of the cache, as one batch."""
-  purpose = Purpose.of(recipe.name, recipe.kind, "train", vocabulary, SOURCE, TARGET)
-  writer.write_cache(folder, recipe, purpose, vocabulary)
+  purpose = Purpose.of(spec.name, spec.kind, "train", vocabulary, SOURCE, TARGET)
+  writer.write_cache(folder, spec, purpose, vocabulary)
   cache = open_cache(folder, purpose)
   return Batches(
     [(cache, 1.0)],
@@ -57,7 +57,7 @@ def batch_of_loader(recipe, folder, vocabulary, seed) -> dict[str, np.ndarray]:
     source_length=SOURCE,
     target_length=TARGET,
     seed=seed,
-    corruption=Corruption.of(vocabulary) if recipe.kind == "lplm" else None,
+    corruption=Corruption.of(vocabulary) if spec.kind == "lplm" else None,
     shuffle=False,
     single_pass=True,
   )[0]
@@ -76,8 +76,8 @@ def assert_same(examples: list[dict], batch: dict[str, np.ndarray]):
 def test_both_doors_give_the_same_windows(lplm_task, tmp_path, vocabulary, seed):
   dataset = lplm_task.get_dataset(LENGTHS, "train", shuffle=False, seed=seed)
   examples = list(dataset.as_numpy_iterator())
-  recipe = lplm_task.source.recipe
-  assert_same(examples, batch_of_loader(recipe, tmp_path, vocabulary, seed))
+  spec = lplm_task.source.spec
+  assert_same(examples, batch_of_loader(spec, tmp_path, vocabulary, seed))
 
 
 def test_a_shuffled_task_has_the_same_examples(lplm_task):
@@ -101,8 +101,8 @@ def test_a_second_epoch_is_corrupted_anew(lplm_task):
 def test_both_doors_give_the_same_pairs(pairs_task, tmp_path, vocabulary):
   dataset = pairs_task.get_dataset(LENGTHS, "train", shuffle=False)
   examples = list(dataset.as_numpy_iterator())
-  recipe = pairs_task.source.recipe
-  assert_same(examples, batch_of_loader(recipe, tmp_path, vocabulary, 0))
+  spec = pairs_task.source.spec
+  assert_same(examples, batch_of_loader(spec, tmp_path, vocabulary, 0))
   texts = [e["targets_pretokenized"].decode() for e in examples]
   assert texts == [target for _, target in PAIRS]
 
@@ -114,13 +114,13 @@ def test_the_default_task_and_mixture_are_registered(vocabulary):
   for provider in (task, mixture):
     assert set(provider.output_features) == {"inputs", "targets"}
     assert provider.output_features["inputs"].vocabulary.vocab_size == vocabulary.size
-  assert tasks.recipes_of("pydocs_pretrain") == [(task.source.recipe, 1.0)]
-  assert tasks.recipes_of("pydocs_lplm") == [(task.source.recipe, 1.0)]
+  assert tasks.dataset_specs_of("pydocs_pretrain") == [(task.source.spec, 1.0)]
+  assert tasks.dataset_specs_of("pydocs_lplm") == [(task.source.spec, 1.0)]
 
 
 def test_mixtures_give_their_rates(lplm_task, pairs_task):
   seqio.MixtureRegistry.add("both", [("tiny_lplm", 3.0), ("tiny_pairs", 0.5)])
-  found = {recipe.name: rate for recipe, rate in tasks.recipes_of("both")}
+  found = {spec.name: rate for spec, rate in tasks.dataset_specs_of("both")}
   seqio.MixtureRegistry.remove("both")
   assert found == {"tiny_lplm": 3.0, "tiny_pairs": 0.5}
 
@@ -161,9 +161,9 @@ def test_vocabulary_does_the_same_in_tensorflow(vocabulary):
 
 def test_mistakes_are_told(lplm_task, monkeypatch):
   with pytest.raises(UserError, match="no task or mixture 'tiny_lpm'.*'tiny_lplm'"):
-    tasks.recipes_of("tiny_lpm")
+    tasks.dataset_specs_of("tiny_lpm")
   with pytest.raises(UserError, match="there is a task tiny_lplm already"):
-    tasks.register_lplm(lplm_task.source.recipe)
+    tasks.register_lplm(lplm_task.source.spec)
   with pytest.raises(UserError, match="need sequence_length"):
     lplm_task.get_dataset(None, "train")
   monkeypatch.setattr(seqio_vocabulary, "_vocabulary_directory", None)

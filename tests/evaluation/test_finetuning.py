@@ -18,7 +18,7 @@ import elmer_jax
 from elmer_jax import evaluate
 from elmer_jax.core.errors import UserError
 from elmer_jax.data import tasks
-from elmer_jax.data.datasets.dataset import Recipe
+from elmer_jax.data.datasets.dataset import DatasetSpec
 from elmer_jax.evaluation import finetuning
 from elmer_jax.generation import api
 from elmer_jax.metrics import text_metrics
@@ -51,7 +51,9 @@ def pairs(split: str) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def task():
-  yield tasks.register_pairs(Recipe("tiny_summary", "pairs", lambda s: iter(pairs(s))))
+  yield tasks.register_pairs(
+    DatasetSpec("tiny_summary", "pairs", lambda s: iter(pairs(s)))
+  )
   seqio.TaskRegistry.remove("tiny_summary")
 
 

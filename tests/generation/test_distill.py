@@ -50,8 +50,8 @@ def test_a_line_for_each_training_pair_the_same_after_an_interruption(
 ):
   run(configure(files), teacher, tmp_path / "a.jsonl")
   rows = [json.loads(line) for line in (tmp_path / "a.jsonl").open()]
-  [(recipe, _)] = preparation.recipes_of(configure(files))
-  pairs = list(recipe.read("train"))
+  [(spec, _)] = preparation.dataset_specs_of(configure(files))
+  pairs = list(spec.read("train"))
   assert [row["source"] for row in rows] == [source for source, _ in pairs]
   model = elmer_jax.load(str(teacher))
   texts = [r.text.strip() for r in elmer_jax.generate(model, [s for s, _ in pairs])]
@@ -91,10 +91,10 @@ def test_only_the_training_split_is_distilled(files, tmp_path):
   own = tmp_path / "distilled.jsonl"
   own.write_text(json.dumps({"source": "a", "target": "b"}))
   config = configure(files, "last_layer", data__distilled=str(own))
-  [(plain, _)] = preparation.task_recipes(config)
-  [(recipe, _)] = preparation.recipes_of(config)
-  assert list(recipe.read("train")) == [("a", "b")]
-  assert list(recipe.read("validation")) == list(plain.read("validation"))
+  [(plain, _)] = preparation.task_dataset_specs(config)
+  [(spec, _)] = preparation.dataset_specs_of(config)
+  assert list(spec.read("train")) == [("a", "b")]
+  assert list(spec.read("validation")) == list(plain.read("validation"))
   prepared_data.write_parts(config, str(tmp_path), [])
   config.data.distilled = ""
   with pytest.raises(UserError, match="another distilled"):
@@ -112,7 +112,7 @@ def test_only_autoregressive_teachers_teach(files, tmp_path):
 def test_documents_have_no_distilled_form(tmp_path):
   config = tiny.configure(data__task="pydocs_pretrain", data__distilled="a.jsonl")
   with pytest.raises(UserError, match="data.distilled is for one task of pairs"):
-    preparation.recipes_of(config)
+    preparation.dataset_specs_of(config)
 
 
 def test_the_average_is_the_mean_of_the_last_ones(files, tmp_path):
@@ -137,7 +137,9 @@ def test_the_average_is_the_mean_of_the_last_ones(files, tmp_path):
   assert found.metadata["averaged"] == [8, 12] and found.metadata["step"] == 12
   assert elmer_jax.load(str(tmp_path / "mean")).objective == "last_layer"
   assert (tmp_path / "mean" / "metrics.jsonl").exists()
-  with pytest.raises(UserError, match="has 3 checkpoints, not 4: set checkpoint.keep"):
+  with pytest.raises(
+    UserError, match="has 3 checkpoints, not 4: set checkpoint.max_to_keep"
+  ):
     averaging.average(str(run), str(tmp_path / "other"), 4)
   with pytest.raises(UserError, match="exists already"):
     averaging.average(str(run), str(tmp_path / "mean"), 2)

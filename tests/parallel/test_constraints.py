@@ -66,7 +66,7 @@ def test_without_constraints_it_would_be():
 @pytest.mark.parametrize("sizes", MESHES)
 @pytest.mark.parametrize("objective", objectives.NAMES)
 def test_no_mesh_replicates_by_surprise(objective, sizes):
-  split = {"train__accumulation": 2, "model__remat": "layer"}
+  split = {"train__grad_accumulation_steps": 2, "model__remat": "layer"}
   cases = [case(objective, sizes), case(objective, sizes, **split)]
   assert complaints(cases) == []
 

@@ -156,5 +156,7 @@ def test_what_a_tensor_axis_must_divide(changes, message):
 def test_the_data_axes_must_divide_a_micro_batch():
   mesh = make_mesh(tiny.configure(mesh__fsdp=4))
   sharding.check_batch(mesh, 32, 4)
-  with pytest.raises(UserError, match="batch_size 24 / train.accumulation 2 must be a"):
+  with pytest.raises(
+    UserError, match="batch_size 24 / train.grad_accumulation_steps 2 must be a"
+  ):
     sharding.check_batch(mesh, 24, 2)

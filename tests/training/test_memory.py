@@ -46,7 +46,12 @@ def test_a_device_that_is_full_is_explained():
     jax.block_until_ready(jax.jit(lambda: jnp.zeros(2**50, jnp.int8))())
   line = str(caught.value)
   assert f"{2**20:.2f} GiB" in line and "\n" not in line
-  for key in ("model.remat=", "model.dtype=", "train.accumulation=2", "mesh.fsdp=2"):
+  for key in (
+    "model.remat=",
+    "model.dtype=",
+    "train.grad_accumulation_steps=2",
+    "mesh.fsdp=2",
+  ):
     assert f"--config.{key}" in line
 
 

@@ -75,13 +75,13 @@ def test_glancing_and_smoothing_are_the_same_however_a_batch_is_split():
   }
   alone = losses(devices=1, **changes)
   sizes = {"mesh__data": 2, "mesh__fsdp": 2, "mesh__tensor": 2}
-  ours = losses(devices=8, train__accumulation=2, **sizes, **changes)
+  ours = losses(devices=8, train__grad_accumulation_steps=2, **sizes, **changes)
   np.testing.assert_allclose(ours, alone, rtol=1e-5)
 
 
 def test_accumulation_and_remat_change_nothing(reference):
   """Dropout and exit draws go with the row, so they are in this comparison."""
-  ours = losses(devices=2, train__accumulation=4, model__remat="layer")
+  ours = losses(devices=2, train__grad_accumulation_steps=4, model__remat="layer")
   np.testing.assert_allclose(ours, reference, rtol=1e-5)
 
 
@@ -91,7 +91,9 @@ CUBE = {"mesh__data": 2, "mesh__fsdp": 2, "mesh__tensor": 2}
 @pytest.mark.slow
 def test_accumulation_changes_nothing_on_a_mesh():
   alone = losses(devices=1, data__batch_size=16)
-  ours = losses(devices=8, data__batch_size=16, train__accumulation=4, **CUBE)
+  ours = losses(
+    devices=8, data__batch_size=16, train__grad_accumulation_steps=4, **CUBE
+  )
   np.testing.assert_allclose(ours, alone, rtol=1e-5)
 
 

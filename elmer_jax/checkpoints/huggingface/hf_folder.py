@@ -26,8 +26,14 @@ from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
 from elmer_jax.decoding.incremental import Search
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.tokenizer.bpe import MASK, SPECIALS, Vocabulary
-from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID, PAD_ID
+from elmer_jax.tokenizer.bpe import Vocabulary
+from elmer_jax.tokenizer.special_ids import (
+  BOS_ID,
+  EOS_ID,
+  MASK_TOKEN,
+  PAD_ID,
+  SPECIAL_TOKENS,
+)
 
 # Ours and BART's name of every size.
 _SIZES = {
@@ -285,13 +291,13 @@ def _search(folder: pathlib.Path, generation: Mapping) -> dict[str, Any]:
 def _descriptions(config: ModelConfig, metadata: Mapping) -> dict[str, dict]:
   """Returns the content of every JSON file but the vocabulary's."""
   specials = {
-    "bos_token": SPECIALS[BOS_ID],
-    "eos_token": SPECIALS[EOS_ID],
-    "pad_token": SPECIALS[PAD_ID],
-    "unk_token": SPECIALS[3],
-    "sep_token": SPECIALS[EOS_ID],
-    "cls_token": SPECIALS[BOS_ID],
-    "mask_token": MASK,
+    "bos_token": SPECIAL_TOKENS[BOS_ID],
+    "eos_token": SPECIAL_TOKENS[EOS_ID],
+    "pad_token": SPECIAL_TOKENS[PAD_ID],
+    "unk_token": SPECIAL_TOKENS[3],
+    "sep_token": SPECIAL_TOKENS[EOS_ID],
+    "cls_token": SPECIAL_TOKENS[BOS_ID],
+    "mask_token": MASK_TOKEN,
   }
   return {
     "config.json": _bart_config(config, metadata),

@@ -42,7 +42,7 @@ class Purpose:
   """What a cache is made for: it serves every run that wants the same.
 
   Attributes:
-    task: name of the recipe.
+    task: name of the spec.
     split: its split.
     kind: "lplm" or "pairs".
     vocabulary: digest of the vocabulary.

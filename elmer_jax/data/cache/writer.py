@@ -27,8 +27,9 @@ from elmer_jax.data.cache import cache, records
 from elmer_jax.data.cache.cache import Purpose
 from elmer_jax.data.cache.prepare_progress import Progress
 from elmer_jax.data.cache.windows import Boundaries, windows
-from elmer_jax.data.datasets.dataset import Item, Recipe, characters
-from elmer_jax.tokenizer.bpe import EOS_ID, Vocabulary
+from elmer_jax.data.datasets.dataset import DatasetSpec, Item, num_characters
+from elmer_jax.tokenizer.bpe import Vocabulary
+from elmer_jax.tokenizer.special_ids import EOS_ID
 
 # A shard is closed by the document with which it reaches this many characters.
 SHARD_CHARACTERS = 2**24
@@ -40,7 +41,7 @@ _WRITER_OPTIONS = "group_size:1,uncompressed"
 
 def write_cache(
   directory: str | os.PathLike,
-  recipe: Recipe,
+  spec: DatasetSpec,
   purpose: Purpose,
   vocabulary: Vocabulary,
   processes: int = 1,
@@ -50,7 +51,7 @@ def write_cache(
 
   Args:
     directory: the folder of the cache; a finished cache there is left as it is.
-    recipe: where the documents or pairs come from.
+    spec: where the documents or pairs come from.
     purpose: split, kind, vocabulary and lengths.
     vocabulary: makes the ids.
     processes: how many encode at the same time; 0: one for each CPU core.
@@ -68,7 +69,7 @@ def write_cache(
   if manifest is not None:
     cache.check_fit(manifest, purpose.manifest(), directory)
     return manifest
-  size = recipe.size(purpose.split) if recipe.size else None
+  size = spec.size(purpose.split) if spec.size else None
   processes = processes or os.cpu_count() or 1
   if size is not None:
     processes = min(processes, math.ceil(size / SHARD_CHARACTERS))
@@ -77,7 +78,7 @@ def write_cache(
   progress.begin(f"{purpose.task}/{purpose.split}", size)
   unigrams = np.zeros(vocabulary.size, np.int64)
   shards = []
-  jobs = _jobs(directory, recipe.read(purpose.split), purpose)
+  jobs = _jobs(directory, spec.read(purpose.split), purpose)
   for note, made in _run(jobs, vocabulary, purpose, processes):
     unigrams += np.array(note.pop("unigrams"))
     shards.append({key: note[key] for key in note if key != "digest"})
@@ -135,7 +136,7 @@ def _shards(items: Iterable[Item]) -> Iterator[list[Item]]:
   shard, size = [], 0
   for item in items:
     shard.append(item)
-    size += characters(item)
+    size += num_characters(item)
     if size >= SHARD_CHARACTERS:
       yield shard
       shard, size = [], 0
@@ -174,7 +175,7 @@ def _run(
   except BrokenProcessPool:
     raise UserError(
       "a process that prepares the data was ended from outside, perhaps for want of "
-      "memory: start again with a lower data.processes; finished shards are kept"
+      "memory: start again with a lower data.num_workers; finished shards are kept"
     ) from None
   finally:
     pool.shutdown(cancel_futures=True)
@@ -253,7 +254,7 @@ class _Encoder:
       "bytes": path.stat().st_size,
       "sha256": _sha256(path),
       "documents": len(items),
-      "characters": sum(map(characters, items)),
+      "characters": sum(map(num_characters, items)),
       "examples": len(examples),
       "tokens": {
         feature: sum(len(example[i]) for example in examples)

@@ -21,8 +21,8 @@ from collections.abc import Iterator
 import ml_collections
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.data.datasets.dataset import Recipe
-from elmer_jax.data.datasets.registry import IN_FILES, MIXTURES, SETS
+from elmer_jax.data.datasets.dataset import DatasetSpec
+from elmer_jax.data.datasets.registry import DATASETS, FILE_DATASETS, MIXTURES
 from elmer_jax.data.readers.documents_and_pairs import expand_files
 
 FILES_VARIABLE = "ELMER_JAX_FILES"
@@ -42,7 +42,7 @@ def use_files(name: str, patterns: str) -> None:
 
 
 @contextlib.contextmanager
-def using_files_of(config: ml_collections.ConfigDict) -> Iterator[None]:
+def use_configured_files(config: ml_collections.ConfigDict) -> Iterator[None]:
   """Lets the public sets lie where `data.files` says, for as long as this lasts."""
   before = dict(_files)
   _files.update({} if has_own_files(config) else files_of(config))
@@ -68,13 +68,13 @@ def files_of(config: ml_collections.ConfigDict) -> dict[str, str]:
   task = config.data.task
   by_task = split_files(config.data.files)
   rest = by_task.pop("", "")
-  parts = MIXTURES.get(task, (task,) if task in SETS else ())
+  parts = MIXTURES.get(task, (task,) if task in DATASETS else ())
   if rest and task in MIXTURES:
     raise UserError(
       f"data.files: say to which part of {task} {rest!r} belongs: "
       f"'{parts[0]}={rest}' or '{parts[1]}={rest}'"
     )
-  if rest and parts and task not in IN_FILES:
+  if rest and parts and task not in FILE_DATASETS:
     raise UserError(f"data.files: {task} is read from TFDS alone, not from files")
   if rest and parts:
     by_task[task] = ",".join(filter(None, (by_task.get(task), rest)))
@@ -94,7 +94,7 @@ def split_files(files: str) -> dict[str, str]:
   for entry in filter(None, map(str.strip, files.split(","))):
     prefixed = re.fullmatch(r"(\w+)=(.+)", entry)
     # A file's own name may have such a beginning.
-    if prefixed and (prefixed[1] in IN_FILES or not _exists(entry)):
+    if prefixed and (prefixed[1] in FILE_DATASETS or not _exists(entry)):
       _check_name(prefixed[1])
       found.setdefault(prefixed[1], []).append(prefixed[2])
     else:
@@ -102,19 +102,19 @@ def split_files(files: str) -> dict[str, str]:
   return {name: ",".join(entries) for name, entries in found.items()}
 
 
-def resolve(recipe: Recipe) -> Recipe:
-  """Returns the recipe that reads the files chosen for a set, if there are any."""
-  if recipe.from_files is None:
-    return recipe
-  files = _files.get(recipe.name)
+def with_chosen_files(spec: DatasetSpec) -> DatasetSpec:
+  """Returns the spec that reads the files chosen for a set, if there are any."""
+  if spec.from_files is None:
+    return spec
+  files = _files.get(spec.name)
   if files is None:
-    files = split_files(os.environ.get(FILES_VARIABLE, "")).get(recipe.name)
-  return recipe.from_files(files) if files else recipe
+    files = split_files(os.environ.get(FILES_VARIABLE, "")).get(spec.name)
+  return spec.from_files(files) if files else spec
 
 
 def _check_name(name: str) -> None:
-  if name not in IN_FILES:
-    [near] = difflib.get_close_matches(name, IN_FILES, n=1, cutoff=0)
+  if name not in FILE_DATASETS:
+    [near] = difflib.get_close_matches(name, FILE_DATASETS, n=1, cutoff=0)
     raise UserError(
       f"files of {name!r}: there is no such public set in files. Did you mean {near!r}?"
     )

@@ -4,7 +4,7 @@
 
 A pair for each response. A source is the sentences of the persona, joined by spaces,
 and the turns before the response, oldest first, each behind " [SEP] "
-(`recipe.SEPARATOR`):
+(`spec.SEPARATOR`):
 
     i'm a nurse. i surf often. [SEP] hi ! [SEP] hello , how are you ?
 
@@ -19,7 +19,7 @@ import pathlib
 from collections.abc import Iterator
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.data.datasets.dataset import SEPARATOR, Recipe
+from elmer_jax.data.datasets.dataset import SEPARATOR, DatasetSpec
 from elmer_jax.data.readers import documents_and_pairs
 from elmer_jax.data.readers.json_objects import Entry, read_objects
 
@@ -28,8 +28,8 @@ SILENCE = "__SILENCE__"
 _SPLITS = {"train": "train", "valid": "validation", "dev": "validation", "test": "test"}
 
 
-def recipe() -> Recipe:
-  """Returns the recipe `personachat`."""
+def personachat() -> DatasetSpec:
+  """Returns the spec `personachat`."""
 
   def missing(split: str):
     raise UserError(
@@ -37,11 +37,11 @@ def recipe() -> Recipe:
       "tasks.use_files), with train, valid or test in their names"
     )
 
-  return Recipe(NAME, "pairs", missing, from_files=from_files)
+  return DatasetSpec(NAME, "pairs", missing, from_files=from_files)
 
 
-def from_files(files: str) -> Recipe:
-  """Returns the recipe that reads files, with the splits that they hold.
+def from_files(files: str) -> DatasetSpec:
+  """Returns the spec that reads files, with the splits that they hold.
 
   Raises:
     UserError: a file is missing, empty or not text, or has no split in its name.
@@ -55,7 +55,7 @@ def from_files(files: str) -> Recipe:
       yield from _pairs(entry)
 
   splits = tuple(split for split in dict.fromkeys(_SPLITS.values()) if split in paths)
-  return Recipe(NAME, "pairs", read, splits)
+  return DatasetSpec(NAME, "pairs", read, splits)
 
 
 def _split_of(path: pathlib.Path) -> str:

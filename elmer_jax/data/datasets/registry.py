@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The public data sets: what there is, and what scores it.
+"""The public data sets and the metrics that papers report on them.
 
-Each has a module that reads it; `tasks` registers all of them with seqio.
+Each has a module that reads it; `data.tasks` registers all of them with seqio.
 """
 
 import dataclasses
@@ -14,48 +14,57 @@ from elmer_jax.data.datasets import (
   wikipedia_books,
   xsum_cnn_dailymail,
 )
-from elmer_jax.data.datasets.dataset import Recipe
+from elmer_jax.data.datasets.dataset import DatasetSpec
 from elmer_jax.metrics import text_metrics
 
 
 @dataclasses.dataclass(frozen=True)
-class PublicSet:
-  """A data set, and how outputs for it are scored.
+class PublicDataset:
+  """A public data set and how model outputs on it are scored.
 
   Attributes:
-    recipe: reads what TFDS has prepared on this machine; for sets that are in files
-      alone, tells so.
-    metric_fns: seqio metric functions, those that papers about the set report.
+    spec: reads the set as TFDS prepared it. For sets that only exist as files, reading
+      raises an error that says so; `spec.from_files` reads the files.
+    metric_fns: seqio metric functions.
     postprocess_fn: seqio post-processing of outputs and targets.
   """
 
-  recipe: Recipe
+  spec: DatasetSpec
   metric_fns: tuple[Callable, ...] = ()
   postprocess_fn: Callable = text_metrics.one_line
 
 
-_QUESTIONS = (
+_QUESTION_METRICS = (
   text_metrics.bleu,
   text_metrics.meteor,
   text_metrics.rouge,
   text_metrics.distinct,
 )
-_DIALOGUE = (text_metrics.bleu2, text_metrics.distinct_words, text_metrics.distinct)
-_LINES = (text_metrics.rouge_of_lines, text_metrics.distinct)
+_DIALOGUE_METRICS = (
+  text_metrics.bleu2,
+  text_metrics.distinct_words,
+  text_metrics.distinct,
+)
+_SUMMARY_METRICS = (text_metrics.rouge, text_metrics.distinct)
+_HIGHLIGHTS_METRICS = (text_metrics.rouge_of_lines, text_metrics.distinct)
 
-SETS = {
-  public.recipe.name: public
-  for public in (
-    PublicSet(wikipedia_books.wikipedia()),
-    PublicSet(wikipedia_books.books()),
-    PublicSet(xsum_cnn_dailymail.xsum(), (text_metrics.rouge, text_metrics.distinct)),
-    PublicSet(xsum_cnn_dailymail.cnn_dailymail(), _LINES, text_metrics.lines),
-    PublicSet(squad.recipe(), _QUESTIONS),
-    PublicSet(personachat.recipe(), _DIALOGUE),
+DATASETS = {
+  dataset.spec.name: dataset
+  for dataset in (
+    PublicDataset(wikipedia_books.wikipedia()),
+    PublicDataset(wikipedia_books.books()),
+    PublicDataset(xsum_cnn_dailymail.xsum(), _SUMMARY_METRICS),
+    PublicDataset(
+      xsum_cnn_dailymail.cnn_dailymail(), _HIGHLIGHTS_METRICS, text_metrics.lines
+    ),
+    PublicDataset(squad.question_generation(), _QUESTION_METRICS),
+    PublicDataset(personachat.personachat(), _DIALOGUE_METRICS),
   )
 }
-# Sets of documents, mixed in the proportion of their tokens.
+# Data sets of documents, mixed in proportion to their numbers of tokens.
 MIXTURES = {"books_wiki_lplm": ("wikipedia_lplm", "books_lplm")}
 
-# Sets that files may hold.
-IN_FILES = tuple(name for name, public in SETS.items() if public.recipe.from_files)
+# The data sets that can be read from files.
+FILE_DATASETS = tuple(
+  name for name, dataset in DATASETS.items() if dataset.spec.from_files
+)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Question generation on SQuAD 1.1: from an answer and its context to the question.
 
-A source is the answer, " [SEP] " (`recipe.SEPARATOR`) and the context; so a cut takes
+A source is the answer, " [SEP] " (`spec.SEPARATOR`) and the context; so a cut takes
 the context's end away, not the answer. Of several answers the first counts.
 
 The splits are those of Du et al. (2017), on which question generation is measured: 44
@@ -20,7 +20,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from elmer_jax.data.datasets import tfds_sets
-from elmer_jax.data.datasets.dataset import SEPARATOR, Recipe
+from elmer_jax.data.datasets.dataset import SEPARATOR, DatasetSpec
 from elmer_jax.data.readers import documents_and_pairs
 from elmer_jax.data.readers.json_objects import Entry, read_objects
 
@@ -49,8 +49,8 @@ To_Kill_a_Mockingbird University_of_Notre_Dame Wayback_Machine
 TEST_TITLES = frozenset(_TITLES.split())
 
 
-def recipe() -> Recipe:
-  """Returns the recipe `squad_question_generation`."""
+def question_generation() -> DatasetSpec:
+  """Returns the spec `squad_question_generation`."""
 
   def read(split: str) -> Iterator[tuple[str, str]]:
     examples = SQUAD.examples("validation" if split == "validation" else "train")
@@ -60,11 +60,11 @@ def recipe() -> Recipe:
       if split in ("validation", split_of(example["title"].decode()))
     )
 
-  return Recipe(NAME, "pairs", read, from_files=from_files)
+  return DatasetSpec(NAME, "pairs", read, from_files=from_files)
 
 
-def from_files(files: str) -> Recipe:
-  """Returns the recipe that reads JSONL files, see the top of this file.
+def from_files(files: str) -> DatasetSpec:
+  """Returns the spec that reads JSONL files, see the top of this file.
 
   Raises:
     UserError: a file is missing, empty or not text.
@@ -79,7 +79,7 @@ def from_files(files: str) -> Recipe:
         yield _pair_of_entry(entry)
 
   splits = ("train",) * bool(others) + ("validation",) * bool(held_out)
-  return Recipe(NAME, "pairs", read, splits + ("test",) * bool(others))
+  return DatasetSpec(NAME, "pairs", read, splits + ("test",) * bool(others))
 
 
 def pair(answer: str, context: str, question: str) -> tuple[str, str]:

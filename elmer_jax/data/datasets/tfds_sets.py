@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from etils import epath
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.data.datasets.dataset import Item, Recipe
+from elmer_jax.data.datasets.dataset import DatasetSpec, Item
 
 Example = dict  # as TFDS gives it: bytes, arrays and dicts of them
 
@@ -92,10 +92,10 @@ class Prepared:
     return builder
 
 
-def pairs_recipe(
+def pairs_dataset(
   name: str, prepared: Prepared, pair: Callable[[Example], tuple[str, str] | None]
-) -> Recipe:
-  """Returns a recipe of pairs for a set with the three splits.
+) -> DatasetSpec:
+  """Returns a spec of pairs for a set with the three splits.
 
   Args:
     name: of the task.
@@ -106,7 +106,7 @@ def pairs_recipe(
   def read(split: str) -> Iterator[Item]:
     return filter(None, map(pair, prepared.examples(split)))
 
-  return Recipe(name, "pairs", read, size=prepared.size)
+  return DatasetSpec(name, "pairs", read, size=prepared.size)
 
 
 def _root() -> epath.Path:

@@ -7,7 +7,7 @@ wikipedia_lplm   TFDS `wikipedia` (the newest English configuration that is prep
 books_lplm       files alone: BookCorpus is not in TFDS
 
 Files are text or JSONL with a field `text`, see `sources.read_documents`. Neither set
-has a validation split, so some documents are held out, see `recipe.held_out_recipe`.
+has a validation split, so some documents are held out, see `spec.with_held_out_split`.
 """
 
 import functools
@@ -15,7 +15,9 @@ from collections.abc import Iterator
 
 from elmer_jax.core.errors import UserError
 from elmer_jax.data.datasets import tfds_sets
-from elmer_jax.data.datasets.dataset import Recipe, held_out_recipe, text_recipe
+from elmer_jax.data.datasets.dataset import DatasetSpec
+from elmer_jax.data.datasets.held_out_split import with_held_out_split
+from elmer_jax.data.datasets.local_files import text_files_dataset
 
 WIKIPEDIA = tfds_sets.Prepared(
   "wikipedia",
@@ -26,21 +28,21 @@ WIKIPEDIA = tfds_sets.Prepared(
 )
 
 
-def wikipedia() -> Recipe:
-  """Returns the recipe `wikipedia_lplm`."""
+def wikipedia() -> DatasetSpec:
+  """Returns the spec `wikipedia_lplm`."""
 
   def read_all() -> Iterator[str]:
     texts = (example["text"].decode() for example in WIKIPEDIA.examples("train"))
     return filter(None, (text.strip() for text in texts))
 
-  recipe = held_out_recipe(
+  spec = with_held_out_split(
     "wikipedia_lplm", "lplm", read_all, lambda: WIKIPEDIA.size("train")
   )
-  return _with_files(recipe)
+  return _with_files(spec)
 
 
-def books() -> Recipe:
-  """Returns the recipe `books_lplm`."""
+def books() -> DatasetSpec:
+  """Returns the spec `books_lplm`."""
 
   def missing(split: str):
     raise UserError(
@@ -49,11 +51,11 @@ def books() -> Recipe:
     )
 
   splits = ("train", "validation")
-  return _with_files(Recipe("books_lplm", "lplm", missing, splits, missing))
+  return _with_files(DatasetSpec("books_lplm", "lplm", missing, splits, missing))
 
 
-def _with_files(recipe: Recipe) -> Recipe:
-  from_files = functools.partial(text_recipe, recipe.name)
-  return Recipe(
-    recipe.name, recipe.kind, recipe.read, recipe.splits, recipe.size, from_files
+def _with_files(spec: DatasetSpec) -> DatasetSpec:
+  from_files = functools.partial(text_files_dataset, spec.name)
+  return DatasetSpec(
+    spec.name, spec.kind, spec.read, spec.splits, spec.size, from_files
   )

@@ -7,28 +7,28 @@ cnn_dailymail   an article and its highlights, one a line
 """
 
 from elmer_jax.data.datasets import tfds_sets
-from elmer_jax.data.datasets.dataset import Recipe
+from elmer_jax.data.datasets.dataset import DatasetSpec
 
 XSUM = tfds_sets.Prepared("xsum")
 CNN_DAILYMAIL = tfds_sets.Prepared("cnn_dailymail")
 
 
-def xsum() -> Recipe:
-  """Returns the recipe `xsum`: TFDS's `document` and `summary`."""
-  return _recipe("xsum", XSUM, "document", "summary")
+def xsum() -> DatasetSpec:
+  """Returns the spec `xsum`: TFDS's `document` and `summary`."""
+  return _spec("xsum", XSUM, "document", "summary")
 
 
-def cnn_dailymail() -> Recipe:
-  """Returns the recipe `cnn_dailymail`: TFDS's `article` and `highlights`."""
-  return _recipe("cnn_dailymail", CNN_DAILYMAIL, "article", "highlights")
+def cnn_dailymail() -> DatasetSpec:
+  """Returns the spec `cnn_dailymail`: TFDS's `article` and `highlights`."""
+  return _spec("cnn_dailymail", CNN_DAILYMAIL, "article", "highlights")
 
 
-def _recipe(
+def _spec(
   name: str, prepared: tfds_sets.Prepared, source: str, target: str
-) -> Recipe:
+) -> DatasetSpec:
   def pair(example: tfds_sets.Example) -> tuple[str, str] | None:
     texts = tuple(example[feature].decode().strip() for feature in (source, target))
     # XSum has a few articles without any text.
     return texts if all(texts) else None
 
-  return tfds_sets.pairs_recipe(name, prepared, pair)
+  return tfds_sets.pairs_dataset(name, prepared, pair)

@@ -8,7 +8,8 @@ import pytest
 import tiny_text
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.data.datasets.dataset import HELD_OUT, pairs_recipe, text_recipe
+from elmer_jax.data.datasets.held_out_split import HELD_OUT_ONE_IN
+from elmer_jax.data.datasets.local_files import pair_files_dataset, text_files_dataset
 
 
 def write(path, texts):
@@ -17,15 +18,15 @@ def write(path, texts):
 
 
 def split(files):
-  recipe = text_recipe("own", files)
-  return list(recipe.read("train")), list(recipe.read("validation"))
+  spec = text_files_dataset("own", files)
+  return list(spec.read("train")), list(spec.read("validation"))
 
 
 def test_every_document_is_in_one_split(tmp_path):
   texts = tiny_text.documents(1000)
   train, validation = split(write(tmp_path / "a.jsonl", texts))
   assert sorted(train + validation) == sorted(texts)
-  assert 0.5 < len(validation) * HELD_OUT / len(texts) < 2
+  assert 0.5 < len(validation) * HELD_OUT_ONE_IN / len(texts) < 2
 
 
 def test_the_split_of_a_document_depends_on_nothing_else(tmp_path):
@@ -65,12 +66,12 @@ def test_a_single_word_is_divided_too(tmp_path):
 def test_pairs_are_divided_by_source(tmp_path):
   path = tmp_path / "pairs.tsv"
   path.write_text("".join(f"source {i % 300}\ttarget {i}\n" for i in range(600)))
-  recipe = pairs_recipe("own", str(path))
-  train, validation = list(recipe.read("train")), list(recipe.read("validation"))
+  spec = pair_files_dataset("own", str(path))
+  train, validation = list(spec.read("train")), list(spec.read("validation"))
   assert len(train) + len(validation) == 600 and validation
   assert not {source for source, _ in train} & {source for source, _ in validation}
 
 
 def test_bad_files_are_told_at_once(tmp_path):
   with pytest.raises(UserError, match="missing"):
-    text_recipe("own", str(tmp_path / "none.txt"))
+    text_files_dataset("own", str(tmp_path / "none.txt"))
