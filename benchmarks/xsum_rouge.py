@@ -19,7 +19,7 @@ from pathlib import Path
 from absl import app, flags
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.data.readers import documents_and_pairs
+from elmer_jax.data.readers import documents_and_pairs, text_files
 from elmer_jax.metrics import text_metrics
 
 _OUTPUTS = flags.DEFINE_string("outputs", None, "Folder of the outputs.", required=True)
@@ -65,9 +65,7 @@ def _published(path: Path) -> dict[str, float]:
 def _lines(folder: Path, name: str) -> list[str]:
   try:
     return list(
-      documents_and_pairs.read_documents(
-        documents_and_pairs.expand_files(f"{folder}/{name}*")
-      )
+      documents_and_pairs.read_documents(text_files.expand_files(f"{folder}/{name}*"))
     )
   except UserError as error:
     raise SystemExit(f"error: {error}") from None

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Averages the weights of a run's newest checkpoints.
 
-    python -m elmer_jax.average --input=RUN --output=DIR --last=5
+    python -m elmer_jax.average --workdir=RUN --output=DIR --last=5
 
 Train with --config.checkpoint.max_to_keep of at least as many. DIR becomes a run's
 folder with one checkpoint, under the step of the newest averaged one: `generate`,
@@ -13,23 +13,22 @@ import os
 
 from absl import flags
 
-from elmer_jax.commands.runner import run_flags
-from elmer_jax.core.errors import UserError
+from elmer_jax.commands import runner
 
-_INPUT = flags.DEFINE_string("input", None, "The folder of a run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a run.")
+_INPUT = flags.DEFINE_string("input", None, "Another name of --workdir.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to create; must not exist.")
 _LAST = flags.DEFINE_integer("last", 5, "Number of newest checkpoints to average.", 1)
 
 
 def main() -> None:
-  for flag in (_INPUT, _OUTPUT):
-    if flag.value is None:
-      raise UserError(f"--{flag.name} is missing")
+  run = _INPUT.value or runner.required(_WORKDIR)
+  output = runner.required(_OUTPUT)
   from elmer_jax.checkpoints.averaging import average
 
-  average(_INPUT.value, _OUTPUT.value, _LAST.value)
+  average(run, output, _LAST.value)
 
 
 if __name__ == "__main__":
   os.environ.setdefault("JAX_PLATFORMS", "cpu")  # little is computed
-  run_flags(main)
+  runner.run_flags(main)

@@ -15,11 +15,11 @@ interrupted save leaves a folder with a temporary name, which is ignored.
 """
 
 import dataclasses
+import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import ml_collections
 import orbax.checkpoint as ocp
 from etils import epath
 
@@ -33,6 +33,8 @@ from elmer_jax.parallel import sharding
 
 FORMAT = 1
 ITEMS = ("params", "optimizer", "metadata")
+# Fields of `ModelConfig` that weights do not determine; all others are sizes.
+_NOT_SIZES = {"dropout", "init_stddev", "dtype", "remat", "head_chunk", "soft_exit"}
 
 
 def checkpoints_folder(workdir: str) -> epath.Path:
@@ -145,10 +147,34 @@ def vocabulary_folder(path: str) -> epath.Path:
   return find_checkpoint(path)[0] / "vocabulary"
 
 
-def use_its_vocabulary(config: ml_collections.ConfigDict) -> None:
-  """Sets an empty `data.vocabulary` to the vocabulary of `init_from`."""
-  if config.init_from and not config.data.vocabulary:
-    config.data.vocabulary = str(vocabulary_folder(config.init_from))
+def size_names() -> list[str]:
+  """Returns the fields of `ModelConfig` that weights determine."""
+  fields = dataclasses.fields(ModelConfig)
+  return [field.name for field in fields if field.name not in _NOT_SIZES]
+
+
+def read_sizes(path: str) -> dict[str, Any]:
+  """Returns the sizes that the weights at `path` determine, as fields of `ModelConfig`.
+
+  Neither reads the weights nor initialises JAX's devices.
+
+  Args:
+    path: of a checkpoint or a Hugging Face folder.
+
+  Raises:
+    UserError: there is neither, or it can't be read.
+  """
+  if hf_folder.is_one(path):
+    config = hf_folder.read_model_config(path)
+  else:
+    folder, step = find_checkpoint(path)
+    file = folder / str(step) / "metadata" / "metadata"
+    try:
+      metadata = json.loads(file.read_text())
+      config = ModelConfig(**metadata["model"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+      raise UserError(f"{file} can't be read: {error}") from None
+  return {name: getattr(config, name) for name in size_names()}
 
 
 class LoadedCheckpoint(NamedTuple):
@@ -252,11 +278,10 @@ def load_initial_params(path: str, config: ModelConfig, fresh: dict) -> dict:
 
 
 def _check_sizes(path: str, stored: ModelConfig, config: ModelConfig) -> None:
-  free = {"dropout", "init_stddev", "dtype", "remat", "head_chunk", "soft_exit"}
   differing = [
     f"model.{name} {value} there, {getattr(config, name)} here"
     for name, value in model_sizes(stored).items()
-    if name not in free and value != getattr(config, name)
+    if name not in _NOT_SIZES and value != getattr(config, name)
   ]
   if differing:
     raise UserError(f"init_from={path} has other sizes: {'; '.join(differing)}")

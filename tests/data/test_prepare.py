@@ -17,7 +17,7 @@ from elmer_jax.core.errors import UserError
 from elmer_jax.data import loader
 from elmer_jax.data.cache.cache import open_cache
 from elmer_jax.data.preparation import prepare
-from elmer_jax.data.readers import documents_and_pairs
+from elmer_jax.data.readers import replacements
 from elmer_jax.tokenizer.bpe import Vocabulary
 
 
@@ -177,7 +177,7 @@ def test_what_is_not_utf8_or_empty_is_said_and_nothing_else_is_lost(
   empty = json.dumps({"text": "\n "}).encode()
   latin = b'{"text": "caf\xe9 au lait"}'
   (tmp_path / "own.jsonl").write_bytes(b"\n".join([*rows, empty, latin]))
-  documents_and_pairs._warn_once.cache_clear()  # another test may have said the same
+  replacements._warn_once.cache_clear()  # another test may have said the same
   with caplog.at_level("WARNING"):
     vocabulary = prepare(config, workdir)
   assert "1 documents are empty" in caplog.text

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The user's files: what is read, what is skipped, and what is refused in one line."""
+"""The user's files: what is read and skipped, and errors of one line for the rest."""
 
 import gzip
 import json
@@ -12,12 +12,9 @@ import pytest
 import zstandard
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.data.readers import documents_and_pairs
-from elmer_jax.data.readers.documents_and_pairs import (
-  expand_files,
-  read_documents,
-  read_pairs,
-)
+from elmer_jax.data.readers import documents_and_pairs, text_files
+from elmer_jax.data.readers.documents_and_pairs import read_documents, read_pairs
+from elmer_jax.data.readers.text_files import expand_files
 
 
 def jsonl(*rows) -> bytes:
@@ -36,16 +33,16 @@ def write(path, content):
 
 @pytest.fixture
 def warnings():
-  """The warnings said so far, in a list that grows."""
-  said = []
+  """The list of the warnings logged so far."""
+  messages = []
   handler = logging.Handler(logging.WARNING)
-  handler.emit = lambda record: said.append(record.getMessage())
+  handler.emit = lambda record: messages.append(record.getMessage())
   logging.getLogger("absl").addHandler(handler)
-  yield said
+  yield messages
   logging.getLogger("absl").removeHandler(handler)
 
 
-def test_patterns_give_sorted_files_once(tmp_path):
+def test_patterns_match_files_in_order_without_repetition(tmp_path):
   for name in ("b.txt", "a.txt", "c.md", "deep/er/d.txt", "odd[1].txt"):
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     write(tmp_path / name, "text")
@@ -70,7 +67,7 @@ def test_patterns_give_sorted_files_once(tmp_path):
     ("@/a.bin", "a.bin is not UTF-8 text"),
   ],
 )
-def test_patterns_without_usable_files_are_refused(tmp_path, patterns, message):
+def test_patterns_without_usable_files_raise(tmp_path, patterns, message):
   write(tmp_path / "a.txt", "text")
   write(tmp_path / "empty.txt", "")
   write(tmp_path / "a.bin", bytes(range(256)))
@@ -78,12 +75,12 @@ def test_patterns_without_usable_files_are_refused(tmp_path, patterns, message):
     expand_files(patterns.replace("@", str(tmp_path)))
 
 
-@pytest.mark.parametrize("packing", ["", ".gz", ".zst"])
-def test_documents_of_text_and_json_lines(tmp_path, packing):
-  lines = write(tmp_path / f"a.txt{packing}", "one é\r\n  two \n\tthree\n\n \n")
-  blocks = write(tmp_path / f"b.txt{packing}", "\ufeffone\ntwo\n \t\n\n\nthree\nfour\n")
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+def test_documents_of_text_and_json_lines(tmp_path, suffix):
+  lines = write(tmp_path / f"a.txt{suffix}", "one é\r\n  two \n\tthree\n\n \n")
+  blocks = write(tmp_path / f"b.txt{suffix}", "\ufeffone\ntwo\n \t\n\n\nthree\nfour\n")
   rows = write(
-    tmp_path / f"c.jsonl{packing}",
+    tmp_path / f"c.jsonl{suffix}",
     jsonl({"text": "é\n\nx"}, {"text": " "}, {"text": "y", "id": 1}) + b"\n",
   )
   assert list(read_documents([lines])) == ["one é", "two", "three"]
@@ -97,7 +94,7 @@ def test_other_fields_can_hold_the_text(tmp_path):
   assert list(read_documents([path], field="body")) == ["yes"]
 
 
-def test_several_compressed_frames_are_one_file(tmp_path):
+def test_several_compressed_frames_are_read_as_one_file(tmp_path):
   skippable = b"\x50\x2a\x4d\x18\x04\x00\x00\x00skip"
   frames = zstandard.compress(b"one\nt") + skippable + zstandard.compress(b"wo\n")
   (tmp_path / "a.txt.zst").write_bytes(frames)
@@ -106,20 +103,20 @@ def test_several_compressed_frames_are_one_file(tmp_path):
     assert list(read_documents([tmp_path / name])) == ["one", "two"]
 
 
-@pytest.mark.parametrize("packing", [".gz", ".zst"])
-def test_truncated_files_are_named(tmp_path, packing):
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_truncated_files_raise(tmp_path, suffix):
   text = "\n".join(str(i * 7919 % 10007) for i in range(200_000))
-  path = write(tmp_path / f"a.txt{packing}", text)
+  path = write(tmp_path / f"a.txt{suffix}", text)
   whole = path.read_bytes()
   for length in (len(whole) - 1, len(whole) // 2, 8):
     path.write_bytes(whole[:length])
-    with pytest.raises(UserError, match=rf"a.txt{packing} is cut short"):
+    with pytest.raises(UserError, match=rf"a.txt{suffix} is cut short"):
       list(read_documents([path]))
 
 
-@pytest.mark.parametrize("packing", [".gz", ".zst"])
-def test_damaged_files_are_named(tmp_path, packing):
-  path = tmp_path / f"a.txt{packing}"
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_damaged_files_raise(tmp_path, suffix):
+  path = tmp_path / f"a.txt{suffix}"
   path.write_bytes(b"plain text under a wrong name")
   with pytest.raises(UserError, match="damaged"):
     list(read_documents([path]))
@@ -144,19 +141,19 @@ def test_damaged_files_are_named(tmp_path, packing):
     ),
   ],
 )
-def test_bad_files_are_refused_with_file_and_line(tmp_path, name, content, message):
+def test_malformed_files_raise_with_file_and_line(tmp_path, name, content, message):
   with pytest.raises(UserError, match=message) as caught:
     list(read_documents([write(tmp_path / name, content)]))
   assert str(tmp_path) in str(caught.value)
   assert "\n" not in str(caught.value)
 
 
-def test_missing_files_are_named(tmp_path):
+def test_missing_files_raise(tmp_path):
   with pytest.raises(UserError, match="a.txt is missing"):
     list(read_documents([tmp_path / "a.txt"]))
 
 
-def test_bytes_that_are_not_utf8_are_replaced_counted_and_said_once(tmp_path, warnings):
+def test_bytes_that_are_not_utf8_are_replaced_with_one_warning(tmp_path, warnings):
   latin = write(tmp_path / "a.txt", "caf\xe9 na\xefve\nplain\n".encode("latin-1"))
   escape = write(tmp_path / "b.jsonl", b'{"text": "lone \\ud83d, pair \\ud83d\\ude00"}')
   good = write(tmp_path / "c.txt", "café 😀\n")
@@ -173,15 +170,15 @@ def test_bytes_that_are_not_utf8_are_replaced_counted_and_said_once(tmp_path, wa
   assert len(warnings) == 1
 
 
-def test_empty_documents_are_counted_and_said_once(tmp_path, warnings):
+def test_empty_documents_are_skipped_with_one_warning(tmp_path, warnings):
   rows = jsonl({"text": ""}, {"text": "a"}, {"text": " \n"}, {"text": "b"})
   paths = [write(tmp_path / name, rows) for name in ("a.jsonl", "b.jsonl.zst")]
   for _ in range(2):
     assert list(read_documents(paths)) == ["a", "b"] * 2
-  assert warnings == ["4 documents are empty and were left out."]
+  assert warnings == ["4 documents are empty and were skipped."]
 
 
-def test_long_lines_and_blocks_arrive_in_parts(tmp_path, monkeypatch):
+def test_long_lines_and_blocks_are_divided(tmp_path, monkeypatch):
   monkeypatch.setattr(documents_and_pairs, "DOCUMENT_CHARACTERS", 100)
   line = write(tmp_path / "line.txt", "é" * 950 + "\nshort\n")
   documents = list(read_documents([line]))
@@ -193,7 +190,7 @@ def test_long_lines_and_blocks_arrive_in_parts(tmp_path, monkeypatch):
   assert "\n".join(documents[1:]) == "\n".join(["word and word"] * 50)
 
 
-def test_long_json_documents_arrive_in_parts_that_end_with_words(tmp_path, monkeypatch):
+def test_long_json_documents_are_divided_between_words(tmp_path, monkeypatch):
   monkeypatch.setattr(documents_and_pairs, "DOCUMENT_CHARACTERS", 100)
   words, solid = "word and\nword " * 50, "x" * 250
   path = write(tmp_path / "a.jsonl", jsonl({"text": words}, {"text": solid}))
@@ -204,8 +201,8 @@ def test_long_json_documents_arrive_in_parts_that_end_with_words(tmp_path, monke
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.tsv"])
-def test_lines_that_do_not_fit_memory_are_refused(tmp_path, monkeypatch, name):
-  monkeypatch.setattr(documents_and_pairs, "LINE_CHARACTERS", 200)
+def test_lines_that_do_not_fit_memory_raise(tmp_path, monkeypatch, name):
+  monkeypatch.setattr(text_files, "LINE_CHARACTERS", 200)
   fits = json.dumps({"source": "s", "target": "t" * 160})
   content = fits + "\n" + fits[:-2] + "t" * 30 + '"}\n'
   if name.endswith("tsv"):
@@ -221,7 +218,7 @@ _READ = """
 import re, sys
 from elmer_jax.data.readers.documents_and_pairs import read_documents
 total = sum(len(text.split()) for text in read_documents(sys.argv[1:]))
-# ru_maxrss would tell of the process that this one was forked from.
+# ru_maxrss would include the parent process before the fork.
 print(total, re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 """
 
@@ -246,12 +243,12 @@ def test_files_are_streamed(tmp_path):
     list(documents)
 
 
-@pytest.mark.parametrize("packing", ["", ".gz", ".zst"])
-def test_pairs_of_json_lines_and_columns(tmp_path, packing):
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+def test_pairs_of_json_lines_and_columns(tmp_path, suffix):
   rows = write(
-    tmp_path / f"a.jsonl{packing}", jsonl({"target": "t ", "id": 1, "source": "s\ns"})
+    tmp_path / f"a.jsonl{suffix}", jsonl({"target": "t ", "id": 1, "source": "s\ns"})
   )
-  columns = write(tmp_path / f"b.tsv{packing}", "source\ttarget\nq é\tr\r\n\nu\tv")
+  columns = write(tmp_path / f"b.tsv{suffix}", "source\ttarget\nq é\tr\r\n\nu\tv")
   expected = [("s\ns", "t"), ("q é", "r"), ("u", "v")]
   assert list(read_pairs([rows, columns])) == expected
 
@@ -268,6 +265,6 @@ def test_pairs_of_json_lines_and_columns(tmp_path, packing):
     ("a.txt", "s\tt\n", "read from .jsonl and .tsv"),
   ],
 )
-def test_bad_pairs_are_refused_with_file_and_line(tmp_path, name, content, message):
+def test_malformed_pairs_raise_with_file_and_line(tmp_path, name, content, message):
   with pytest.raises(UserError, match=message):
     list(read_pairs([write(tmp_path / name, content)]))

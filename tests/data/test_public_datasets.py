@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Public sets give the right texts and splits, from files and from TFDS."""
+"""Public data sets have the right texts and splits, from files and from TFDS."""
 
 import json
 
@@ -25,7 +25,7 @@ TEXT = tfds.features.Text()
 
 @pytest.fixture(autouse=True)
 def tfds_folder(monkeypatch, tmp_path):
-  monkeypatch.setattr(dataset_files, "_files", {})
+  monkeypatch.setattr(dataset_files, "_files_by_task", {})
   monkeypatch.delenv(dataset_files.FILES_VARIABLE, raising=False)
   monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
   return tmp_path / "tfds"
@@ -48,7 +48,7 @@ def write_lines(path, rows):
   path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def test_wikipedia_is_the_newest_english_one_in_order(tfds_folder):
+def test_wikipedia_is_the_newest_english_configuration_in_order(tfds_folder):
   texts = {
     name: tiny_text.documents(120, seed=seed)
     for seed, name in enumerate(("20220620.en/1.0.0", "20230601.en/1.0.0"))
@@ -59,7 +59,7 @@ def test_wikipedia_is_the_newest_english_one_in_order(tfds_folder):
     features = {"title": TEXT, "text": TEXT}
     tiny_tfds.write(tfds_folder, f"wikipedia/{name}", features, {"train": rows})
   found = read("wikipedia_lplm")
-  assert found == read("wikipedia_lplm")  # in the same order every time
+  assert found == read("wikipedia_lplm")  # always in the same order
   expected = texts["20230601.en/1.0.0"]
   assert sorted(found["train"] + found["validation"]) == sorted(expected)
   assert found["train"] == [text for text in expected if text in found["train"]]
@@ -80,7 +80,7 @@ def test_summaries_come_from_tfds(tfds_folder, task, names):
     ]
     for split in ("train", "validation", "test")
   }
-  rows["test"][2][names[0]] = ""  # XSum has such articles
+  rows["test"][2][names[0]] = ""  # as in a few articles of XSum
   features = dict.fromkeys(names, TEXT)
   tiny_tfds.write(tfds_folder, f"{task}/1.9.0", features, {"train": rows["train"][:1]})
   tiny_tfds.write(tfds_folder, f"{task}/1.10.0", features, rows)
@@ -93,7 +93,7 @@ def test_summaries_come_from_tfds(tfds_folder, task, names):
 
 
 def questions(split: str) -> list[dict]:
-  """Questions on two articles, of which Du et al. test on the second."""
+  """Questions on two articles; the second is in the test set of Du et al."""
   titles = {"train": ("Plague", "Beyonc\u00e9"), "validation": ("Oil", "Gas")}[split]
   return [
     {
@@ -127,7 +127,7 @@ def test_squad_is_the_same_from_files_and_from_tfds(tfds_folder, tmp_path):
   assert found["test"][0] == ("the 1 [SEP] The 1 is\nhere.", "What is 1?")
 
   write_lines(tmp_path / "dev.jsonl", questions("validation"))
-  marked = [  # the field goes before the title, which decides without it
+  marked = [  # the field takes precedence over the title
     row | ({"du_split": "test", "title": "?"} if row["title"][0] == "B" else {})
     for row in questions("train")
   ]
@@ -139,7 +139,7 @@ def test_squad_is_the_same_from_files_and_from_tfds(tfds_folder, tmp_path):
   assert list(read(squad.NAME)) == ["validation"]
 
 
-def test_the_test_articles_of_squad_are_44_in_any_normal_form():
+def test_squad_has_44_test_articles_in_any_unicode_normal_form():
   assert len(squad.TEST_TITLES) == 44
   assert squad.split_of("Beyonce\u0301") == squad.split_of("Dog") == "test"
   assert squad.split_of("dog") == "train"
@@ -169,9 +169,9 @@ def test_personachat_has_a_pair_for_each_response(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("task", "name", "content", "said"),
+  ("task", "name", "content", "message"),
   [
-    ("personachat", "all.json", "[]", "all.json: its name tells no split"),
+    ("personachat", "all.json", "[]", "all.json: the name has to contain the split"),
     ("personachat", "test.json", "[{", "test.json: not JSON"),
     ("personachat", "test.json", "[3]", "test.json, entry 1: not a JSON object"),
     ("personachat", "test.json", '[{"persona": []}]', "no field 'dialogue'"),
@@ -179,16 +179,16 @@ def test_personachat_has_a_pair_for_each_response(tmp_path):
       "personachat",
       "test.json",
       '[{"persona": [], "dialogue": [["a"]]}]',
-      r"no list of \[utterance, response\]",
+      r"not a list of \[utterance, response\]",
     ),
-    (squad.NAME, "train.jsonl", '{"title": "a"}', "train.jsonl, entry 1: no field"),
-    (squad.NAME, "a.jsonl", '{"title": "a", "answers": []}', "no list of texts"),
+    (squad.NAME, "train.jsonl", '{"title": "a"}', "train.jsonl, line 1: no field"),
+    (squad.NAME, "a.jsonl", '{"title": "a", "answers": []}', "not a list of texts"),
     (squad.NAME, "a.jsonl", '{"du_split": "dev"}', "du_split is 'dev'"),
   ],
 )
-def test_other_content_is_told(task, name, content, said, tmp_path):
+def test_malformed_files_raise(task, name, content, message, tmp_path):
   (tmp_path / name).write_text(content)
-  with pytest.raises(UserError, match=said):
+  with pytest.raises(UserError, match=message):
     tasks.use_files(task, str(tmp_path / name))
     read(task)
 
@@ -213,7 +213,7 @@ def mixture(tmp_path, vocabulary):
   )
 
 
-def test_documents_are_mixed_in_the_proportion_of_their_tokens(mixture, tmp_path):
+def test_documents_are_mixed_in_proportion_to_their_tokens(mixture, tmp_path):
   vocabulary = prepare.prepare(mixture, str(tmp_path / "run"))
   caches = prepared_data.open_caches(
     mixture, str(tmp_path / "run"), vocabulary, "train"
@@ -237,7 +237,7 @@ def test_documents_are_mixed_in_the_proportion_of_their_tokens(mixture, tmp_path
   )
 
 
-def test_rates_can_be_given_and_changed_later(mixture, tmp_path):
+def test_rates_can_be_set_and_changed_later(mixture, tmp_path):
   def rates() -> dict[str, float]:
     parts = prepared_data.read_parts(mixture, str(tmp_path / "run"))
     return {part.task: part.rate for part in parts}
@@ -252,7 +252,7 @@ def test_rates_can_be_given_and_changed_later(mixture, tmp_path):
   assert 2 < rates()["wikipedia_lplm"] / rates()["books_lplm"] < 4
 
 
-def test_seqio_estimates_the_same_proportion(mixture):
+def test_seqio_mixes_in_about_the_same_proportion(mixture):
   with dataset_files.use_configured_files(mixture):
     provider = seqio.get_mixture_or_task("books_wiki_lplm")
     rates = {task.name: provider.get_rate(task) for task in provider.tasks}
@@ -263,7 +263,7 @@ def test_seqio_estimates_the_same_proportion(mixture):
   assert len(examples) == 20 and set(examples[0]) == {"inputs", "targets"}
 
 
-def test_a_run_without_some_of_its_data_ends_before_it_begins(mixture, tmp_path):
+def test_missing_data_raises_before_the_run_folder_is_created(mixture, tmp_path):
   mixture.data.files = mixture.data.files.rpartition(",")[2]  # the books
   with pytest.raises(UserError, match="tfds build wikipedia"):
     prepare.prepare(mixture, str(tmp_path / "run"))
