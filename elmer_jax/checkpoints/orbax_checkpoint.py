@@ -274,7 +274,7 @@ def load_initial_params(path: str, config: ModelConfig, fresh: dict) -> dict:
   _check_sizes(path, loaded.config, config)
   params = {name: value for name, value in loaded.params.items() if name in fresh}
   used = {name: shardings[name] for name in params}
-  return fresh | sharding.from_everywhere(params, used)
+  return fresh | sharding.shard_host_arrays(params, used)
 
 
 def _check_sizes(path: str, stored: ModelConfig, config: ModelConfig) -> None:

@@ -4,7 +4,6 @@
 
 import jax
 import ml_collections
-import numpy as np
 from absl import logging
 
 from elmer_jax import configuration, objectives
@@ -46,8 +45,7 @@ def train(
   )
 
   # Data.
-  index, count = processes.share_of_batch(mesh)
-  rows = np.split(np.arange(config.data.batch_size), count)[index]
+  rows = sharding.rows_of_process(mesh, config.data.batch_size)
   batches = loader.open_batches(config, workdir, vocabulary, "train", rows=rows)
   held_out = validation_batches(config, workdir, vocabulary, rows)
 
