@@ -4,8 +4,11 @@
 
     python -m elmer_jax.compare --config=compare_pydocs --workdir=DIR
 
-The rows are `comparison.variants`, autoregressive and in one pass, each from the
-weights of one pre-training and from random ones; --config.compare.rows=NAME,NAME
+  comparison = Comparison(config, Path(os.path.abspath(workdir)))
+  claim_run_folder(config, workdir, COMPARISON)
+  stages.run(comparison.stages())
+  print(comparison.paths.table.with_suffix(".md").read_text(encoding="utf-8"), end="")
+  logging.info("page: %s; all figures: table.json beside it", comparison.paths.page)
 chooses some. They share the vocabulary and the prepared data (DIR/prepared) and see the
 same batches for the same number of steps; each is an ordinary run, DIR/runs/NAME-seedN.
 The same command continues an interrupted comparison and repeats nothing that is done.
@@ -33,9 +36,7 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   claim_run_folder(config, workdir, COMPARISON)
   stages.run(comparison.stages())
   print(comparison.paths.table.with_suffix(".md").read_text(encoding="utf-8"), end="")
-  logging.info(
-    "%s shows it; table.json beside it has all figures", comparison.paths.page
-  )
+  logging.info("page: %s; all figures: table.json beside it", comparison.paths.page)
 
 
 if __name__ == "__main__":

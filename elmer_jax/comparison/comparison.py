@@ -238,7 +238,7 @@ def _averaging(config: Config, run: Path, folder: Path) -> Stage:
   """Returns the stage that averages a run's last checkpoints."""
 
   def average() -> None:
-    _, steps = orbax_checkpoint.steps_of(str(run))
+    _, steps = orbax_checkpoint.list_steps(str(run))
     if len(steps) < 2:
       raise UserError(
         f"{run} has one checkpoint, but averaging needs two: set a lower "

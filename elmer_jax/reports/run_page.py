@@ -9,7 +9,7 @@ from elmer_jax.evaluation.samples import read_text
 from elmer_jax.metrics.names import SCORE_NAMES, SYSTEM_NAMES, main_score
 from elmer_jax.reports import exit_map, html_page, plots
 from elmer_jax.reports.read_run import Run
-from elmer_jax.training.metric_writer import duration
+from elmer_jax.training.metric_writer import format_duration
 
 SAMPLES = 20  # shown on the page
 _NAMES = {"pretrain": "Pre-training", "finetune": "Fine-tuning"}
@@ -228,7 +228,9 @@ def _figures(runs: Mapping[str, Run]) -> str:
       "Tokens per second": _count(run.results.get("tokens_per_second")),
       "Examples evaluated": _count(run.results.get("examples")),
     }
-    cells |= {f"Time to {stage}": duration(s) for stage, s in run.seconds.items()}
+    cells |= {
+      f"Time to {stage}": format_duration(s) for stage, s in run.seconds.items()
+    }
     for name, cell in (cells | _training_time(run.accounts)).items():
       table.setdefault(name, ["–"] * len(runs))[column] = cell
   heads = ["", *(_NAMES[purpose] for purpose in runs)] if len(runs) > 1 else []

@@ -27,7 +27,7 @@ from elmer_jax.core.errors import UserError
 from elmer_jax.metrics.names import SCORE_NAMES, SYSTEM_NAMES, main_score
 from elmer_jax.reports import run_page
 from elmer_jax.reports.read_run import Run, read_run
-from elmer_jax.training.metric_writer import duration
+from elmer_jax.training.metric_writer import format_duration
 
 
 def write_report(
@@ -90,7 +90,7 @@ def in_words(summary: dict) -> list[str]:
       for name, entry in systems.items()
     ]
   if seconds := summary["seconds"]:
-    stages = ", ".join(f"{stage} {duration(s)}" for stage, s in seconds.items())
+    stages = ", ".join(f"{stage} {format_duration(s)}" for stage, s in seconds.items())
     lines.append(f"Time: {stages}")
   return lines
 

@@ -16,7 +16,7 @@ from elmer_jax.decoding.attention import KVCache, attend_cached
 _MAX_HEAD_SCORES = (
   2**18
 )  # of heads computed together: 1 MB in float32, one core's cache
-_MAX_SCORES = 2**21  # that exist at one time: 8 MB, the cache of all cores
+_MAX_SCORES = 2**21  # of a block of queries: 8 MB, the cache of all cores
 _MIN_QUERIES = 16  # of a block
 
 
