@@ -265,7 +265,7 @@ def start_from(path: str, config: ModelConfig, fresh: dict) -> dict:
     _check_sizes(path, theirs, config)
   params = {name: value for name, value in params.items() if name in fresh}
   read = {name: shardings[name] for name in params}
-  return fresh | sharding.from_everywhere(params, read)
+  return fresh | sharding.shard_host_arrays(params, read)
 
 
 def _check_sizes(path: str, theirs: ModelConfig, config: ModelConfig) -> None:

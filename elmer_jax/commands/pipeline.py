@@ -43,7 +43,7 @@ def train(
   config: ml_collections.ConfigDict,
   workdir: str,
   distributed: str = "",
-  timeout: float = processes.MEETING_SECONDS,
+  timeout: float = processes.TIMEOUT_SECONDS,
 ) -> None:
   """Trains to `train.steps`, from where an earlier start was interrupted.
 
@@ -58,13 +58,18 @@ def train(
   make_optimizer(config)
   processes.start(distributed, timeout)
   processes.check_agreement(config, timeout)
-  processes.first_alone("claim", lambda: claim_run_folder(config, workdir))
+  processes.run_on_first_process("claim", lambda: claim_run_folder(config, workdir))
+  processes.check_shared_folder("--workdir", workdir, timeout)
   if orbax_checkpoint.is_finished(workdir, config.train.steps):
     logging.info("%s is trained already: %d steps", workdir, config.train.steps)
     return
   compile_cache.cache_programs()
-  vocabulary = processes.first_alone("prepare", lambda: prepare_data(config, workdir))
-  processes.meet("the first update", timeout)
+  vocabulary = processes.run_on_first_process(
+    "prepare", lambda: prepare_data(config, workdir)
+  )
+  if vocabulary is None:  # on another process: all is prepared, so this opens it
+    vocabulary = prepare_data(config, workdir)
+  processes.barrier("the first step", timeout)
   with out_of_memory.explained(config):
     seconds = loop.train(config, workdir, vocabulary)
   if processes.is_first():

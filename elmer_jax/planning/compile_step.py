@@ -61,7 +61,7 @@ def abstract_batch(
   config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """Returns `source_ids` [B, S] and `target_ids` [B, T] as shapes with shardings."""
-  rows = sharding.of_batch(mesh)
+  rows = sharding.batch_sharding(mesh)
   lengths = {
     "source_ids": config.data.source_length,
     "target_ids": config.data.target_length,

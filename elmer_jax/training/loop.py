@@ -42,8 +42,7 @@ def train(
   sharding.check_batch(
     mesh, config.data.batch_size, config.train.grad_accumulation_steps
   )
-  index, count = processes.share_of_batch(mesh)
-  rows = np.split(np.arange(config.data.batch_size), count)[index]
+  rows = sharding.rows_of_process(mesh, config.data.batch_size)
   data = batches.open_batches(config, workdir, vocabulary, "train", rows)
   held_out = batches.fixed_batches(config, workdir, vocabulary, rows)
 

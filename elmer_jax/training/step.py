@@ -20,7 +20,7 @@ from elmer_jax.model import elmer, sharding_constraints
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.objectives.objective import Objective, Sums
 from elmer_jax.parallel import sharding
-from elmer_jax.parallel.replication import spread
+from elmer_jax.parallel.replication import limit_replication
 from elmer_jax.tokenizer.special_ids import PAD_ID
 
 TRAINING, EVALUATION = 0, 1  # streams of keys
@@ -57,21 +57,17 @@ def make_program(
     return State(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
   shapes = jax.eval_shape(init, 0)
-  layout = sharding.make_layout(config, mesh)
-  sharding.check_heads(layout, model_config)
+  rules = sharding.make_sharding_rules(config, mesh)
+  sharding.check_heads(rules, model_config)
   axes = elmer.logical_axes(model_config)
-  of_params = sharding.of_parameters(layout, axes, shapes.params)
-  of_params = spread(mesh, shapes.params, of_params, "parameters")
-  everywhere = sharding.replicated(mesh)
-  placed = sharding_constraints.current(layout if mesh.size > 1 else None)
-  of_optimizer = sharding.like_parameters(
-    mesh, shapes.opt_state, shapes.params, of_params
+  param_shardings = sharding.param_shardings(rules, axes, shapes.params)
+  replicated = sharding.replicated(mesh)
+  placed = sharding_constraints.current(rules if mesh.size > 1 else None)
+  optimizer_shardings = sharding.optimizer_shardings(
+    mesh, shapes.opt_state, shapes.params, param_shardings
   )
-  shardings = State(
-    everywhere,
-    of_params,
-    spread(mesh, shapes.opt_state, of_optimizer, "optimizer's state"),
-  )
+  shardings = State(replicated, param_shardings, optimizer_shardings)
+  limit_replication(mesh, shapes, shardings)
 
   def gradients(params: dict, batch: dict, keys_B: jax.Array) -> tuple[dict, Sums]:
     def summed_loss(params):
@@ -79,7 +75,7 @@ def make_program(
       return sums.loss, sums
 
     grads, sums = jax.grad(summed_loss, has_aux=True)(params)
-    return jax.lax.with_sharding_constraint(grads, of_params), sums
+    return jax.lax.with_sharding_constraint(grads, param_shardings), sums
 
   def train(state: State, batch: dict, seed) -> tuple[State, dict]:
     keys_B = row_keys(seed, TRAINING, state.step, batch["target_ids"].shape[0])
@@ -111,8 +107,8 @@ def make_program(
 
   return Program(
     init=jax.jit(init, out_shardings=shardings),
-    train=jax.jit(train, donate_argnums=0, out_shardings=(shardings, everywhere)),
-    evaluate=jax.jit(evaluate, out_shardings=everywhere),
+    train=jax.jit(train, donate_argnums=0, out_shardings=(shardings, replicated)),
+    evaluate=jax.jit(evaluate, out_shardings=replicated),
     shardings=shardings,
     shapes=shapes,
   )
