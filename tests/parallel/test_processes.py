@@ -156,7 +156,7 @@ def test_the_local_launcher_makes_the_losses_of_one_process(config, tmp_path):
 
 ENDS = """
 import signal, sys, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as good as what JAX does with it
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 index = int(sys.argv[-1].rpartition(",")[2])
 {wait}
 open(sys.argv[1] + str(index), "w").close()
@@ -169,7 +169,7 @@ sys.exit({status})
   [
     ("", "0", 0, "012"),
     ("", "4", 4, None),  # all at once
-    ("time.sleep(9 * (index != 1))", "4", 4, "1"),  # the others are ended
+    ("time.sleep(9 * (index != 1))", "4", 4, "1"),  # the others are terminated
     ("time.sleep(index / 2)", "5 * (index == 2)", 5, "012"),  # the last one
   ],
 )
@@ -183,7 +183,7 @@ def test_the_local_launcher_ends_with_the_first_failure(
   done = local(tmp_path / "root", package, "3", "ends", f"{tmp_path}/ended-")
   assert done.returncode == expected, done.stderr
   if ended:
-    time.sleep(5 if ended == "1" else 0)  # who was left would be done by now
+    time.sleep(5 if ended == "1" else 0)  # a process still running would end now
     found = sorted(path.name[-1] for path in tmp_path.glob("ended-*"))
     assert "".join(found) == ended
 
