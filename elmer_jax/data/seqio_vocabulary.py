@@ -17,6 +17,7 @@ from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 VOCABULARY_VARIABLE = "ELMER_JAX_VOCABULARY"
 
 _vocabulary_directory: str | None = None
+_load = functools.cache(Vocabulary.load)
 
 
 def use_vocabulary(directory: str | os.PathLike) -> None:
@@ -84,11 +85,6 @@ class SeqioVocabulary(seqio.Vocabulary):
 
     texts = tf.numpy_function(decode, [ids], tf.string)
     return tf.ensure_shape(texts, ids.shape[:-1])
-
-
-@functools.cache
-def _load(directory: str) -> Vocabulary:
-  return Vocabulary.load(directory)
 
 
 VOCABULARY = SeqioVocabulary()

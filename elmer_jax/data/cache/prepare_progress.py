@@ -23,9 +23,7 @@ class PrepareProgress:
   def __init__(self):
     self._start = time.monotonic()
     self._cpu_start = _cpu_seconds()
-    self._new_tokens = 0
-    self._tokens = 0
-    self._positions = 0
+    self._total_new_tokens = self._total_tokens = self._total_positions = 0
     self.start_cache("", None)
 
   def start_cache(self, label: str, size: float | None) -> None:
@@ -38,16 +36,17 @@ class PrepareProgress:
     self._label = label
     self._size = size
     self._cache_start = self._last_line = time.monotonic()
-    self._cache_done = {"characters": 0, "tokens": 0}
-    self._cache_new = {"characters": 0, "tokens": 0}
+    self._characters = self._new_characters = self._tokens = self._new_tokens = 0
 
   def add_shard(self, shard: ShardMetadata, is_new: bool) -> None:
     """Counts a finished shard; `is_new` unless an earlier preparation wrote it."""
-    counts = {"characters": shard.characters, "tokens": sum(shard.tokens.values())}
-    for name, count in counts.items():
-      self._cache_done[name] += count
-      self._cache_new[name] += count * is_new
-    self._new_tokens += counts["tokens"] * is_new
+    tokens = sum(shard.tokens.values())
+    self._characters += shard.characters
+    self._tokens += tokens
+    if is_new:
+      self._new_characters += shard.characters
+      self._new_tokens += tokens
+      self._total_new_tokens += tokens
     now = time.monotonic()
     if now - self._last_line >= _SECONDS_BETWEEN_LINES:
       self._last_line = now
@@ -55,16 +54,13 @@ class PrepareProgress:
 
   def _log(self, seconds: float) -> None:
     time_left = ""
-    characters_left = (self._size or 0) - self._cache_done["characters"]
-    if characters_left > 0 and self._cache_new["characters"]:
-      seconds_left = characters_left * seconds / self._cache_new["characters"]
+    characters_left = (self._size or 0) - self._characters
+    if characters_left > 0 and self._new_characters:
+      seconds_left = characters_left * seconds / self._new_characters
       time_left = f", about {seconds_left:.0f} s left"
     logging.info(
       "%s: %.1f M tokens, %.2f M tokens/s%s",
-      self._label,
-      self._cache_done["tokens"] / 1e6,
-      self._cache_new["tokens"] / seconds / 1e6,
-      time_left,
+      *(self._label, self._tokens / 1e6, self._new_tokens / seconds / 1e6, time_left),
     )
 
   def finish_cache(self, manifest: Mapping) -> None:
@@ -72,9 +68,9 @@ class PrepareProgress:
     seconds = time.monotonic() - self._cache_start
     tokens = sum(manifest["tokens"].values())
     positions = manifest["examples"] * sum(manifest["length"].values())
-    self._tokens += tokens
-    self._positions += positions
-    new = self._cache_new["tokens"]
+    self._total_tokens += tokens
+    self._total_positions += positions
+    new = self._new_tokens
     reused = f", {(tokens - new) / 1e6:.2f} M of them reused" if new < tokens else ""
     logging.info(
       "%s: %d examples from %d documents, %.2f M tokens in %.1f s (%.2f M tokens/s)%s, "
@@ -101,18 +97,18 @@ class PrepareProgress:
 
   def log_total(self) -> None:
     """Logs the totals of all caches if any shard is new."""
-    if not self._new_tokens:
+    if not self._total_new_tokens:
       return
     seconds = time.monotonic() - self._start
-    new = self._new_tokens / 1e6
+    new = self._total_new_tokens / 1e6
     logging.info(
       "prepared: %.2f M tokens in %.1f s (%.2f M tokens/s, %.2f M tokens per "
       "CPU-second), %.1f %% padding, %.2f GB of memory in the largest process",
-      self._tokens / 1e6,
+      self._total_tokens / 1e6,
       seconds,
       new / seconds,
       new / (_cpu_seconds() - self._cpu_start),
-      100 * (1 - self._tokens / self._positions),
+      100 * (1 - self._total_tokens / self._total_positions),
       _peak_bytes() / 1e9,
     )
 

@@ -27,46 +27,27 @@ _WRITER_OPTIONS = "group_size:1,uncompressed"
 
 
 class ShardJob(NamedTuple):
-  """A shard to write.
+  """A shard to write."""
 
-  Attributes:
-    path: of the ArrayRecord file.
-    digest: of the cache key and the items.
-    items: the documents or pairs.
-  """
-
-  path: pathlib.Path
-  digest: str
+  path: pathlib.Path  # of the ArrayRecord file
+  digest: str  # of the cache key and the items
   items: list[Item]
 
 
 @dataclasses.dataclass(frozen=True)
 class ShardMetadata:
-  """What is known of a finished shard.
+  """Checksum and counts of a finished shard."""
 
-  Attributes:
-    file: name of the ArrayRecord file.
-    bytes: its size.
-    sha256: its checksum.
-    documents: number of documents or pairs.
-    characters: number of characters of their texts.
-    examples: number of examples.
-    tokens: number of ids of each feature.
-    cut: number of texts of each feature that were truncated.
-    digest: of the cache key and the items.
-    unigrams: count of each id in the targets, EOS included.
-  """
-
-  file: str
+  file: str  # name of the ArrayRecord file
   bytes: int
   sha256: str
-  documents: int
+  documents: int  # or pairs
   characters: int
   examples: int
-  tokens: dict[str, int]
-  cut: dict[str, int]
-  digest: str
-  unigrams: list[int]
+  tokens: dict[str, int]  # ids of each feature
+  cut: dict[str, int]  # truncated texts of each feature
+  digest: str  # of the cache key and the items
+  unigrams: list[int]  # count of each id in the targets, EOS included
 
   def manifest(self) -> dict:
     """Returns the entry of the shard in the manifest of the cache."""

@@ -16,7 +16,7 @@ import multiprocessing
 import os
 import pathlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
@@ -84,8 +84,9 @@ def write_cache(
     shards.append(shard.manifest())
     progress.add_shard(shard, is_new)
   shards.sort(key=lambda shard: shard["file"])
-  manifest = key.manifest() | _totals(shards) | {"shards": shards}
-  if not shards or not manifest["examples"]:
+  totals = _totals(shards, cache.FEATURES[key.kind])
+  manifest = key.manifest() | totals | {"shards": shards}
+  if not manifest["examples"]:
     raise UserError(f"task {key.task} has no text in its split {key.split}")
 
   with replacing(directory / cache.UNIGRAMS) as path, path.open("wb") as file:
@@ -105,15 +106,11 @@ def _remove_other_files(directory: pathlib.Path, shards: list[dict]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _totals(shards: list[dict]) -> dict:
-  def total(name: str) -> int | dict[str, int]:
-    values = [shard[name] for shard in shards]
-    if isinstance(values[0], dict):
-      return {key: sum(value[key] for value in values) for key in values[0]}
-    return sum(values)
-
-  names = ("documents", "examples", "tokens", "cut") if shards else ()
-  return {name: total(name) for name in names}
+def _totals(shards: list[dict], features: Sequence[str]) -> dict:
+  totals = {name: sum(s[name] for s in shards) for name in ("documents", "examples")}
+  for name in ("tokens", "cut"):
+    totals[name] = {f: sum(s[name][f] for s in shards) for f in features}
+  return totals
 
 
 def _shard_jobs(
