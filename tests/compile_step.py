@@ -41,7 +41,7 @@ def compile_step(changes: dict) -> None:
     for name, rows in tiny.batch(config.data.batch_size).items()
   }
   with jax.set_mesh(mesh):
-    program.train.lower(state, batch, 0).compile()
+    program.train_step.lower(state, batch, 0).compile()
 
 
 class NoConstraints:

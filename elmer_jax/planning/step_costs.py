@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 
 from elmer_jax import configuration
-from elmer_jax.checkpoints.train_state import State
+from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.model import flops
 from elmer_jax.parallel import sharding
 from elmer_jax.parallel.chips import Chip
@@ -102,7 +102,7 @@ def bytes_per_device(shape: jax.ShapeDtypeStruct) -> int:
   return math.prod(shape.sharding.shard_shape(shape.shape)) * shape.dtype.itemsize
 
 
-def _bytes(state: State, batch: dict, memory) -> dict[str, int]:
+def _bytes(state: TrainState, batch: dict, memory) -> dict[str, int]:
   """Splits the compiler's memory analysis by kind.
 
   The new state takes the memory of the old one, which is donated. The padding of
