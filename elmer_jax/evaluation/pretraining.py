@@ -107,7 +107,7 @@ def _samples(model: api.Model, batches: list[Rows]) -> list[dict]:
   sources, targets = every["source_ids"][chosen], every["target_ids"][chosen]
   decoded = one_pass.decode(
     model.config,
-    model.params,
+    model.prepared,
     sources,
     length=targets.shape[1],
     exit="none",
