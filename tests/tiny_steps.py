@@ -53,7 +53,7 @@ def train(steps: int = 3) -> list[list[float]]:
     results = []
     for step in range(steps):
       local = {name: ids[rows] for name, ids in tiny.batch(16, seed=step).items()}
-      state, metrics = program.train(state, sharding.global_batch(mesh, local), 0)
+      state, metrics = program.train_step(state, sharding.global_batch(mesh, local), 0)
       results.append([float(metrics["loss"]), float(metrics["gradient_norm"])])
   return results
 

@@ -75,15 +75,15 @@ def _from_ids(writer: Writer, batch: list[str]) -> Callable[[], object]:
     if model.objective == "autoregressive":
       return autoregressive.decode(
         model.config,
-        model.params,
+        model.prepared,
         rows_BxS,
         length=length + 1,  # it writes BOS too
         search=settings.get("search") or model.search,
       ).ids
     return one_pass.decode(
       model.config,
-      **model.prepared._asdict(),
-      source_ids_BxS=rows_BxS,
+      model.prepared,
+      rows_BxS,
       length=length,
       exit=settings.get("exit") or one_pass.default_exit(model.objective),
       threshold=settings.get("threshold", model.exit_threshold),
