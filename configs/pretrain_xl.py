@@ -7,10 +7,10 @@
         --config.data.vocabulary=FOLDER
 
 FOLDER holds BART's vocab.json and merges.txt. Hardware: a v5e-256 or more; parameters
-and optimizer state are sharded over all chips. There was no such run yet, so there is no
-time and no score to expect; heads have the size of a TPU's matrix unit, 128, and the
-learning rate is the base model's. configs/quickstart.py is a small sibling that runs
-on a laptop.
+and optimizer state are sharded over all chips. There was no such run yet, so there is
+no time and no score to expect; heads have the size of a TPU's matrix unit, 128, and the
+learning rate is the base model's. configs/quickstart.py is a small sibling that runs on
+a laptop.
 """
 
 import runpy
