@@ -27,7 +27,6 @@ import numpy as np
 import texts_of_run
 from absl import flags
 
-from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.commands import runner
 from elmer_jax.core import compile_cache
 from elmer_jax.core.errors import UserError
@@ -56,7 +55,6 @@ Rows = dict[str, dict[str, float]]
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   compile_cache.cache_programs()
-  orbax_checkpoint.use_its_vocabulary(config)
   model = api.load(workdir)
   if model.gate is None:
     raise UserError(f"{workdir} has no gate: run python -m elmer_jax.calibrate first")

@@ -3,6 +3,7 @@
 """How long a text takes: ours against Hugging Face BART, with the same weights.
 
     bash launch/install.sh benchmarks
+    GLIBC_TUNABLES=glibc.malloc.hugetlb=1 \\
     .venv/bin/python benchmarks/generate.py [--batch_sizes=1,8] [--target_lengths=32,64]
 
 Base size, random weights, EOS barred so that every text has its full length. With
@@ -36,7 +37,6 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from elmer_jax import huge_pages
 from elmer_jax.checkpoints.huggingface import bart_names
 from elmer_jax.decoding import autoregressive, off_ramps, one_pass
 from elmer_jax.decoding.incremental import Search
@@ -251,5 +251,4 @@ def _measure(
 
 
 if __name__ == "__main__":
-  huge_pages.ask()  # as the commands do, so Hugging Face's search gets them as well
   app.run(main)

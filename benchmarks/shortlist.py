@@ -23,7 +23,6 @@ import numpy as np
 import texts_of_run
 from absl import flags
 
-from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.commands import runner
 from elmer_jax.core import compile_cache
 from elmer_jax.decoding import one_pass
@@ -39,7 +38,6 @@ _BATCHES = (1, 8)
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   compile_cache.cache_programs()
-  orbax_checkpoint.use_its_vocabulary(config)
   model = api.load(workdir)
   sizes = [0, *map(int, _SIZES.value)]
   for size in sizes[1:]:

@@ -5,12 +5,12 @@
     python -m elmer_jax.train --config=configs/finetune_spelling.py --workdir=W/deep
     python -m elmer_jax.calibrate --config=configs/finetune_spelling.py \\
         --workdir=W/deep --trim=1 --loss=0.7
-    echo 'A sentense with a slip.' | python -m elmer_jax.generate \\
+    echo 'A sentense with a typo.' | python -m elmer_jax.generate \\
         --checkpoint=W/deep --exit=gated
 
-Sentences of docstrings with slips in some words → as they were. Half of the rows run
-through all layers, so that depth is worth something to stop before; half lose positions
-behind their text, so that a gate may drop them.
+Sentences of docstrings with typos in some words → the original sentences. Half of the
+rows run through all layers, so that depth is worth something to stop before; half lose
+the positions after their text, so that a gate may drop them.
 """
 
 from elmer_jax import configuration

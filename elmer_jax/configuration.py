@@ -3,23 +3,18 @@
 """Every key of a configuration, with its meaning, in one place.
 
 A file in `configs/` calls `default()` and changes what differs. The command line
-overrides single keys: `--config.data.batch_size=32`.
+overrides single keys: `--config.data.batch_size=32`. `commands.resolution` makes the
+configuration of a run from all of these.
 """
 
 import dataclasses
 import re
+from collections.abc import Callable
 
 import ml_collections
 
 from elmer_jax.core.errors import UserError
 from elmer_jax.model.config import ModelConfig
-
-# Keys whose name has changed, with the new one.
-RENAMED = {
-  "train.accumulation": "train.grad_accumulation_steps",
-  "checkpoint.keep": "checkpoint.max_to_keep",
-  "data.processes": "data.num_workers",
-}
 
 
 def default() -> ml_collections.ConfigDict:
@@ -192,7 +187,7 @@ def _mesh() -> ml_collections.ConfigDict:
 
 
 # Keys that may change between the starts of one run: where it runs, how often it
-# speaks and how far it goes. All others define what the run computes.
+# logs and how far it goes. All others define what the run computes.
 MAY_CHANGE = (
   "mesh.",
   "checkpoint.",
@@ -205,15 +200,48 @@ MAY_CHANGE = (
   "data.num_workers",
 )
 
-# The same for a comparison; of the rows' keys all but these define it.
-COMPARISON_MAY_CHANGE = (
-  "compare.",
-  *(
-    f"{part}.{key}"
-    for part in ("pretrain", "finetune")
-    for key in MAY_CHANGE
-    if key != "train.steps"  # the rows have one budget
+# Keys that were renamed, and their new names.
+RENAMED = {
+  "train.accumulation": "train.grad_accumulation_steps",
+  "checkpoint.keep": "checkpoint.max_to_keep",
+  "data.processes": "data.num_workers",
+}
+
+# Keys that hold one path.
+PATHS = ("init_from", "data.cache", "data.distilled", "data.vocabulary")
+
+# Values of data.task that stand for the user's own text or pairs.
+OWN_TASKS = ("text_lplm", "text_pairs")
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+  """A kind of configuration.
+
+  Attributes:
+    default: returns all keys with their default values.
+    may_change: prefixes of the keys that may change between the starts of a run.
+    runs: prefixes of the keys of a run: "" for a run's own configuration.
+  """
+
+  default: Callable[[], ml_collections.ConfigDict]
+  may_change: tuple[str, ...]
+  runs: tuple[str, ...]
+
+
+RUN = Schema(default, MAY_CHANGE, ("",))
+COMPARISON = Schema(
+  comparison,
+  (
+    "compare.",
+    *(
+      f"{part}.{key}"
+      for part in ("pretrain", "finetune")
+      for key in MAY_CHANGE
+      if key != "train.steps"  # all rows are trained for the same number of steps
+    ),
   ),
+  ("pretrain.", "finetune."),
 )
 
 
@@ -222,10 +250,12 @@ def check(config: ml_collections.ConfigDict) -> None:
   model_config(config, config.data.vocabulary_size)
   longest = max(config.data.source_length, config.data.target_length)
   if longest > config.model.positions:
+    where = f" of init_from={config.init_from}" if config.init_from else ""
     raise UserError(
       f"data.source_length {config.data.source_length} and data.target_length "
-      f"{config.data.target_length} must fit the position table: raise "
-      f"model.positions ({config.model.positions}) or shorten them"
+      f"{config.data.target_length} must not exceed model.positions "
+      f"({config.model.positions}){where}: shorten them"
+      + ("" if where else " or raise model.positions")
     )
   if min(config.data.source_length, config.data.target_length) < 4:
     raise UserError("data.source_length and data.target_length must be at least 4")
@@ -272,16 +302,6 @@ def flat_keys(config: ml_collections.ConfigDict | None) -> dict[str, object]:
     else:
       flat[key] = value
   return flat
-
-
-def new_name(key: str) -> str | None:
-  """Returns the present name of a key that was renamed, else None."""
-  for old, new in RENAMED.items():
-    prefix, found, _ = key.rpartition(old)
-    # In a comparison, all keys of a run have a prefix.
-    if found and key.endswith(old) and (not prefix or prefix.endswith(".")):
-      return prefix + new
-  return None
 
 
 def model_config(

@@ -61,7 +61,8 @@ start() {
     tpus tpu-vm scp "$archive" "$TPU:elmer_jax.tar.gz" --worker=all &&
     on_all "$SETUP && mkdir -p elmer_jax && tar xzf elmer_jax.tar.gz -C elmer_jax &&
       PYTHON=python3.11 bash elmer_jax/launch/install.sh tpu" &&
-    on_all "cd elmer_jax && .venv-3.11/bin/python -m elmer_jax.$command$flags"
+    on_all "cd elmer_jax &&
+      GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1} .venv-3.11/bin/python -m elmer_jax.$command$flags"
 }
 
 for ((attempt = 1; attempt <= ATTEMPTS; attempt++)); do

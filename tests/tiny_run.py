@@ -13,7 +13,7 @@ import optax
 from elmer_jax import configuration
 from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.checkpoints.train_state import State
-from elmer_jax.commands import run_folder
+from elmer_jax.commands.run_folder import claim_run_folder
 from elmer_jax.model import elmer
 from elmer_jax.tokenizer.bpe import Vocabulary
 
@@ -24,7 +24,7 @@ def write(
   config: ml_collections.ConfigDict, workdir: Path, vocabulary: Vocabulary
 ) -> None:
   """Writes configuration, checkpoint and metrics, as far as `evaluate` reads them."""
-  run_folder.claim(config, str(workdir))
+  claim_run_folder(config, str(workdir))
   sizes = configuration.model_config(config, vocabulary.size)
   params = listening(elmer.initialise(sizes, 0))
   state = State(jnp.int32(STEP), params, optax.adam(1e-3).init(params))

@@ -15,11 +15,11 @@ short leaves a folder under a temporary name, which the next start passes over.
 """
 
 import dataclasses
+import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import ml_collections
 import orbax.checkpoint as ocp
 from etils import epath
 
@@ -33,6 +33,9 @@ from elmer_jax.parallel import sharding
 
 FORMAT = 1
 ITEMS = ("params", "optimizer", "metadata")
+# Fields of `ModelConfig` that may differ from those of the weights that a run starts
+# from; all others are sizes.
+_NO_SIZES = {"dropout", "init_stddev", "dtype", "remat", "head_chunk", "soft_exit"}
 
 
 def folder_of(workdir: str) -> epath.Path:
@@ -127,10 +130,34 @@ def vocabulary_of(path: str) -> epath.Path:
   return find(path)[0] / "vocabulary"
 
 
-def use_its_vocabulary(config: ml_collections.ConfigDict) -> None:
-  """Sets `data.vocabulary` to that of `init_from`, where only the latter is given."""
-  if config.init_from and not config.data.vocabulary:
-    config.data.vocabulary = str(vocabulary_of(config.init_from))
+def size_names() -> list[str]:
+  """Returns the fields of `ModelConfig` that weights determine."""
+  fields = dataclasses.fields(ModelConfig)
+  return [field.name for field in fields if field.name not in _NO_SIZES]
+
+
+def read_sizes(path: str) -> dict[str, Any]:
+  """Returns the sizes that the weights at `path` determine, as fields of `ModelConfig`.
+
+  It reads neither weights nor asks JAX for devices.
+
+  Args:
+    path: of a checkpoint or a Hugging Face folder.
+
+  Raises:
+    UserError: there is neither, or it can't be read.
+  """
+  if hf_folder.is_one(path):
+    config = hf_folder.read_model_config(path)
+  else:
+    folder, step = find(path)
+    file = folder / str(step) / "metadata" / "metadata"
+    try:
+      metadata = json.loads(file.read_text())
+      config = ModelConfig(**metadata["model"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+      raise UserError(f"{file} can't be read: {error}") from None
+  return {name: getattr(config, name) for name in size_names()}
 
 
 def is_finished(workdir: str, steps: int) -> bool:
@@ -242,11 +269,10 @@ def start_from(path: str, config: ModelConfig, fresh: dict) -> dict:
 
 
 def _check_sizes(path: str, theirs: ModelConfig, config: ModelConfig) -> None:
-  free = {"dropout", "init_stddev", "dtype", "remat", "head_chunk", "soft_exit"}
   differing = [
     f"model.{name} {value} there, {getattr(config, name)} here"
     for name, value in describe(theirs).items()
-    if name not in free and value != getattr(config, name)
+    if name not in _NO_SIZES and value != getattr(config, name)
   ]
   if differing:
     raise UserError(f"init_from={path} has other sizes: {'; '.join(differing)}")

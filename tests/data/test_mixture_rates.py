@@ -22,7 +22,7 @@ def test_every_part_has_a_rate():
   [
     (
       "wiki_lplm=1,books_lplm=2",
-      "'wiki_lplm' is no part.* Did you mean 'wikipedia_lplm'",
+      "no part 'wiki_lplm'.* Did you mean 'wikipedia_lplm'",
     ),
     ("books_lplm=2", "no rate for wikipedia_lplm"),
     ("wikipedia_lplm=1,books_lplm=0", "must be above 0; it is '0'"),

@@ -13,9 +13,8 @@ import tiny
 import tiny_text
 import tiny_tfds
 
-from elmer_jax import prepare
 from elmer_jax.core.errors import UserError
-from elmer_jax.data import loader, prepared_data, tasks
+from elmer_jax.data import loader, preparation, prepared_data, tasks
 from elmer_jax.data.datasets import dataset_files, registry, squad
 from elmer_jax.tokenizer.special_ids import PAD_ID
 
@@ -214,7 +213,7 @@ def mixture(tmp_path, vocabulary):
 
 
 def test_documents_are_mixed_in_proportion_to_their_tokens(mixture, tmp_path):
-  vocabulary = prepare.prepare(mixture, str(tmp_path / "run"))
+  vocabulary = preparation.prepare(mixture, str(tmp_path / "run"))
   caches = prepared_data.open_caches(
     mixture, str(tmp_path / "run"), vocabulary, "train"
   )
@@ -243,7 +242,7 @@ def test_rates_can_be_set_and_changed_later(mixture, tmp_path):
     return {part.task: part.rate for part in parts}
 
   mixture.data.rates = "wikipedia_lplm=1,books_lplm=3"
-  prepare.prepare(mixture, str(tmp_path / "run"))
+  preparation.prepare(mixture, str(tmp_path / "run"))
   assert rates() == {"wikipedia_lplm": 1, "books_lplm": 3}
   mixture.data.rates = "books_lplm=1"
   with pytest.raises(UserError, match="no rate for wikipedia_lplm"):
@@ -266,5 +265,5 @@ def test_seqio_mixes_in_about_the_same_proportion(mixture):
 def test_missing_data_raises_before_the_run_folder_is_created(mixture, tmp_path):
   mixture.data.files = mixture.data.files.rpartition(",")[2]  # the books
   with pytest.raises(UserError, match="tfds build wikipedia"):
-    prepare.prepare(mixture, str(tmp_path / "run"))
+    preparation.prepare(mixture, str(tmp_path / "run"))
   assert not (tmp_path / "run").exists()

@@ -111,7 +111,7 @@ def test_only_autoregressive_teachers_teach(files, tmp_path):
 
 def test_documents_have_no_distilled_form(tmp_path):
   config = tiny.configure(data__task="pydocs_pretrain", data__distilled="a.jsonl")
-  with pytest.raises(UserError, match="data.distilled is for one task of pairs"):
+  with pytest.raises(UserError, match="data.distilled needs a single task of pairs"):
     preparation.dataset_specs_of(config)
 
 

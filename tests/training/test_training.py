@@ -16,7 +16,8 @@ import tiny
 
 import elmer_jax
 from elmer_jax.checkpoints import orbax_checkpoint
-from elmer_jax.commands import run_folder
+from elmer_jax.commands.resolution import use_init_from
+from elmer_jax.commands.run_folder import claim_run_folder
 from elmer_jax.core.errors import UserError
 from elmer_jax.data.preparation import prepare
 from elmer_jax.training import loop, time_accounting
@@ -49,7 +50,7 @@ def configure(text: Path, **changes):
 
 
 def run(config, workdir) -> None:
-  run_folder.claim(config, str(workdir))
+  claim_run_folder(config, str(workdir))
   loop.train(config, str(workdir), prepare(config, str(workdir)))
 
 
@@ -143,7 +144,7 @@ def test_weights_can_start_another_run(text, finished, tmp_path):
   changes = {"objective__name": "soft_exit", "train__steps": 1}
   config = configure(pairs, **changes)
   config.init_from = str(finished)
-  orbax_checkpoint.use_its_vocabulary(config)
+  use_init_from(config)
   run(config, tmp_path / "run")
   model = elmer_jax.load(str(tmp_path / "run"))
   assert "soft_exit" in model.params
@@ -153,7 +154,7 @@ def test_weights_can_start_another_run(text, finished, tmp_path):
 def test_weights_of_another_size_are_refused(text, finished, tmp_path):
   config = configure(text, model__decoder_layers=2)
   config.init_from = str(finished)
-  orbax_checkpoint.use_its_vocabulary(config)
+  config.data.vocabulary = str(orbax_checkpoint.vocabulary_of(str(finished)))
   with pytest.raises(UserError, match="model.decoder_layers 3 there, 2 here"):
     run(config, tmp_path)
 
@@ -162,9 +163,9 @@ def test_a_workdir_of_another_configuration_is_refused(text, finished):
   with pytest.raises(UserError, match="seed 0 there, 1 here"):
     config = configure(text)
     config.seed = 1
-    run_folder.claim(config, str(finished))
+    claim_run_folder(config, str(finished))
   # How often it speaks may change.
-  run_folder.claim(configure(text, train__log_every=3), str(finished))
+  claim_run_folder(configure(text, train__log_every=3), str(finished))
 
 
 def test_lengths_that_do_not_fit_are_refused(finished):

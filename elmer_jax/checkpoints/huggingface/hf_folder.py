@@ -126,6 +126,14 @@ def read(path: str) -> Folder:
   return Folder(config, params, _metadata(folder, described, config))
 
 
+def read_model_config(path: str) -> ModelConfig:
+  """Reads the sizes of a folder's model; raises as `read` does."""
+  folder = pathlib.Path(path)
+  described = _read_json(folder / "config.json")
+  _check_architecture(folder, described)
+  return _model_config(folder, described, soft_exit=False)
+
+
 def write(
   path: str,
   config: ModelConfig,

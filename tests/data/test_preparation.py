@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""`prepare` makes what is missing, and tells what doesn't fit."""
+"""`prepare` completes missing data and refuses data that doesn't match."""
 
 import json
 import shutil
@@ -67,10 +67,10 @@ def test_validation_is_the_same_for_every_seed(config, workdir):
   assert (before[1]["source_ids"] != after[1]["source_ids"]).any()
 
 
-def test_what_is_there_is_left_alone(config, workdir, tmp_path):
+def test_existing_data_is_not_changed(config, workdir, tmp_path):
   prepare(config, workdir)
   before = contents(tmp_path / "run")
-  (tmp_path / "own.jsonl").unlink()  # nor is the input needed any more
+  (tmp_path / "own.jsonl").unlink()  # the input is not needed either
   prepare(config, workdir)
   assert contents(tmp_path / "run") == before
 
@@ -111,29 +111,29 @@ def test_a_shared_cache_serves_another_run(config, workdir, tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("changes", "said"),
+  ("changes", "message"),
   [
     ({"source_length": 10}, "another length: target 11 there, target 8 here"),
     ({"files": "else.txt"}, "another files: .*own.jsonl' there, 'else.txt' here"),
   ],
 )
-def test_a_cache_that_does_not_fit_is_told(config, workdir, changes, said):
+def test_a_cache_of_another_configuration_is_refused(config, workdir, changes, message):
   vocabulary = prepare(config, workdir)
   config.data.update(changes)
-  with pytest.raises(UserError, match=said):
+  with pytest.raises(UserError, match=message):
     prepare(config, workdir)
-  with pytest.raises(UserError, match=said):
+  with pytest.raises(UserError, match=message):
     loader.open_batches(config, workdir, vocabulary, "train")
 
 
-def test_another_vocabulary_is_told(config, workdir, tmp_path):
+def test_another_vocabulary_is_refused(config, workdir, tmp_path):
   prepare(config, workdir)
   Vocabulary.train(tiny_text.documents(9, seed=9), 300, tmp_path / "run" / "vocabulary")
   with pytest.raises(UserError, match="another vocabulary"):
     prepare(config, workdir)
 
 
-def test_missing_data_and_splits_are_told(config, workdir):
+def test_missing_data_and_splits_are_errors(config, workdir):
   with pytest.raises(UserError, match="no prepared data for text_lplm: run python -m"):
     loader.open_batches(config, workdir, tiny_text.vocabulary(), "train")
   vocabulary = prepare(config, workdir)
@@ -141,43 +141,41 @@ def test_missing_data_and_splits_are_told(config, workdir):
     loader.open_batches(config, workdir, vocabulary, "test")
 
 
-def no_field(path):
+def without_field(path):
   with path.open("a") as file:
     file.write('\n{"title": "no text"}\n')
   return path
 
 
-def cut_short(path):
+def truncate(path):
   compressed = path.with_suffix(".jsonl.zst")
   compressed.write_bytes(zstandard.compress(path.read_bytes())[:-40])
   return compressed
 
 
 @pytest.mark.parametrize(
-  ("spoil", "said"),
+  ("damage", "message"),
   [
-    (no_field, "own.jsonl, line 121: no field 'text'"),
-    (cut_short, "own.jsonl.zst is cut short: its last part is missing"),
+    (without_field, "own.jsonl, line 121: no field 'text'"),
+    (truncate, "own.jsonl.zst is cut short: its last part is missing"),
   ],
 )
-def test_bad_input_leaves_nothing_that_looks_finished(
-  config, workdir, tmp_path, spoil, said
-):
-  config.data.files = str(spoil(tmp_path / "own.jsonl"))
-  with pytest.raises(UserError, match=said):
+def test_bad_input_leaves_no_finished_cache(config, workdir, tmp_path, damage, message):
+  config.data.files = str(damage(tmp_path / "own.jsonl"))
+  with pytest.raises(UserError, match=message):
     prepare(config, workdir)
   assert not list((tmp_path / "run").rglob("manifest.json"))
   assert not list((tmp_path / "run").rglob("*.mixture.json"))
 
 
-def test_what_is_not_utf8_or_empty_is_said_and_nothing_else_is_lost(
+def test_invalid_utf8_and_empty_texts_are_logged_and_other_texts_kept(
   config, workdir, tmp_path, caplog
 ):
   rows = [json.dumps({"text": text}).encode() for text in tiny_text.documents(120)]
   empty = json.dumps({"text": "\n "}).encode()
   latin = b'{"text": "caf\xe9 au lait"}'
   (tmp_path / "own.jsonl").write_bytes(b"\n".join([*rows, empty, latin]))
-  replacements._warn_once.cache_clear()  # another test may have said the same
+  replacements._warn_once.cache_clear()  # another test may have logged the same
   with caplog.at_level("WARNING"):
     vocabulary = prepare(config, workdir)
   assert "1 documents are empty" in caplog.text
