@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Averages the weights of a run's last checkpoints.
+"""Averages the weights of a run's newest checkpoints.
 
     python -m elmer_jax.average --workdir=RUN --output=DIR --last=5
 
-Set --config.checkpoint.max_to_keep at least as high when training. DIR becomes a run's
-folder with this one checkpoint, which has the number of the newest one: `generate`,
-`convert`, `evaluate` and `init_from` take it.
+Train with --config.checkpoint.max_to_keep of at least as many. DIR becomes a run's
+folder with one checkpoint, under the step of the newest averaged one: `generate`,
+`convert`, `evaluate` and `init_from` read it.
 """
 
 import os
@@ -17,8 +17,8 @@ from elmer_jax.commands import runner
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a run.")
 _INPUT = flags.DEFINE_string("input", None, "Another name of --workdir.")
-_OUTPUT = flags.DEFINE_string("output", None, "The folder to make; it must not exist.")
-_LAST = flags.DEFINE_integer("last", 5, "The number of checkpoints, newest first.", 1)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to create; must not exist.")
+_LAST = flags.DEFINE_integer("last", 5, "Number of newest checkpoints to average.", 1)
 
 
 def main() -> None:

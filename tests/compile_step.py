@@ -37,11 +37,11 @@ def compile_step(changes: dict) -> None:
 
   state = jax.tree.map(abstract, program.shapes, program.shardings)
   batch = {
-    name: abstract(rows, sharding.of_batch(mesh))
+    name: abstract(rows, sharding.batch_sharding(mesh))
     for name, rows in tiny.batch(config.data.batch_size).items()
   }
   with jax.set_mesh(mesh):
-    program.train.lower(state, batch, 0).compile()
+    program.train_step.lower(state, batch, 0).compile()
 
 
 class Nowhere:

@@ -51,7 +51,7 @@ def convert(source: str, output: str, form: str, objective: str | None = None) -
     hf_folder.write(str(folder), loaded.config, loaded.params, metadata, vocabulary)
   else:
     vocabulary.save(folder / "vocabulary")
-    orbax_checkpoint.write_weights(str(folder), loaded.config, loaded.params, metadata)
+    orbax_checkpoint.save_params(str(folder), loaded.config, loaded.params, metadata)
   shapes = bart_names.shapes(loaded.config)
   del shapes[bart_names.BIAS]  # a constant that BART's files carry
   logging.info(

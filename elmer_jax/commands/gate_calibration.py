@@ -13,6 +13,7 @@ from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.commands.run_folder import claim_run_folder
 from elmer_jax.core import compile_cache
 from elmer_jax.core.errors import UserError
+from elmer_jax.data import loader
 from elmer_jax.decoding.gate import (
   exit_quality,
   gate_file,
@@ -20,7 +21,6 @@ from elmer_jax.decoding.gate import (
   gated_decoding,
 )
 from elmer_jax.generation import api
-from elmer_jax.training import batches
 
 _BATCH = 16
 
@@ -57,7 +57,7 @@ def calibrate(
     raise UserError(f"--confidence must be in [0.5, 1); it is {confidence}")
   if trim >= config.model.decoder_layers:
     raise UserError(f"--trim={trim} must be below model.decoder_layers")
-  folder, step = orbax_checkpoint.find(workdir)
+  folder, step = orbax_checkpoint.find_checkpoint(workdir)
   claim_run_folder(config, workdir)
   compile_cache.cache_programs()
   model = api.load(workdir)
@@ -135,8 +135,6 @@ def _batches(
   """Yields batches of the first examples of a split."""
   config = config.copy_and_resolve_references()
   config.data.batch_size = _BATCH
-  data = batches.open_batches(
-    config, workdir, model.vocabulary, split, single_pass=True
-  )
+  data = loader.open_batches(config, workdir, model.vocabulary, split, single_pass=True)
   count = min(len(data), -(-texts // _BATCH))
   return (data[step] for step in range(count))

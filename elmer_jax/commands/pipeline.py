@@ -25,7 +25,7 @@ from elmer_jax.data.preparation import prepare as prepare_data
 from elmer_jax.generation import api, distillation
 from elmer_jax.parallel import processes
 from elmer_jax.training import loop, out_of_memory
-from elmer_jax.training.metric_writer import record_seconds
+from elmer_jax.training.metric_writer import record_stage_seconds
 from elmer_jax.training.optimizer import make_optimizer
 
 
@@ -36,14 +36,14 @@ def prepare(config: ml_collections.ConfigDict, workdir: str) -> None:
   start = time.monotonic()
   prepare_data(config, workdir)
   if is_new:
-    record_seconds(workdir, "prepare", time.monotonic() - start)
+    record_stage_seconds(workdir, "prepare", time.monotonic() - start)
 
 
 def train(
   config: ml_collections.ConfigDict,
   workdir: str,
   distributed: str = "",
-  timeout: float = processes.MEETING_SECONDS,
+  timeout: float = processes.TIMEOUT_SECONDS,
 ) -> None:
   """Trains to `train.steps`, from where an earlier start was interrupted.
 
@@ -58,17 +58,22 @@ def train(
   make_optimizer(config)
   processes.start(distributed, timeout)
   processes.check_agreement(config, timeout)
-  processes.first_alone("claim", lambda: claim_run_folder(config, workdir))
+  processes.run_on_first_process("claim", lambda: claim_run_folder(config, workdir))
+  processes.check_shared_folder("--workdir", workdir, timeout)
   if orbax_checkpoint.is_finished(workdir, config.train.steps):
     logging.info("%s is trained already: %d steps", workdir, config.train.steps)
     return
   compile_cache.cache_programs()
-  vocabulary = processes.first_alone("prepare", lambda: prepare_data(config, workdir))
-  processes.meet("the first update", timeout)
-  with out_of_memory.explained(config):
+  vocabulary = processes.run_on_first_process(
+    "prepare", lambda: prepare_data(config, workdir)
+  )
+  if vocabulary is None:  # on another process: all is prepared, so this opens it
+    vocabulary = prepare_data(config, workdir)
+  processes.barrier("the first step", timeout)
+  with out_of_memory.explain_out_of_memory(config):
     seconds = loop.train(config, workdir, vocabulary)
   if processes.is_first():
-    record_seconds(workdir, "train", seconds)
+    record_stage_seconds(workdir, "train", seconds)
 
 
 def evaluate(
@@ -97,7 +102,7 @@ def evaluate(
   Raises:
     UserError: there is no checkpoint, or no such split.
   """
-  _, step = orbax_checkpoint.find(workdir)
+  _, step = orbax_checkpoint.find_checkpoint(workdir)
   claim_run_folder(config, workdir)
   split = measured_split(config, split)
   if found := evaluated(config, workdir, split, variant, oracle_length):
@@ -127,7 +132,7 @@ def evaluate(
   found = {"checkpoint_step": step, **found}
   write_whole(result, json.dumps(found, indent=1))
   stage = "-".join(filter(None, ("evaluate", variant)))
-  record_seconds(workdir, stage, time.monotonic() - start)
+  record_stage_seconds(workdir, stage, time.monotonic() - start)
   return found
 
 
@@ -146,7 +151,7 @@ def evaluated(
   has_all = found.get("oracle_length", False) or not oracle_length
   if config.objective.name != "lplm":
     has_all &= found.get("drawn", 0) == config.evaluate.examples
-  _, step = orbax_checkpoint.find(workdir)
+  _, step = orbax_checkpoint.find_checkpoint(workdir)
   return found if found["checkpoint_step"] == step and has_all else None
 
 
@@ -161,7 +166,7 @@ def distill(
 
   The arguments are those of `generation.distillation.distill`.
   """
-  orbax_checkpoint.find(workdir)
+  orbax_checkpoint.find_checkpoint(workdir)
   claim_run_folder(config, workdir)
   compile_cache.cache_programs()
   distillation.distill(config, workdir, output, beams, batch_size)

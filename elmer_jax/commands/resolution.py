@@ -115,7 +115,7 @@ def use_init_from(
   else:
     found = orbax_checkpoint.read_sizes(config.init_from)
     sizes = {_key_of(name): value for name, value in found.items()}
-    vocabulary = str(orbax_checkpoint.vocabulary_of(config.init_from))
+    vocabulary = str(orbax_checkpoint.vocabulary_folder(config.init_from))
     _check_sizes(config, sizes, overrides or {}, prefix)
   config.update_from_flattened_dict(sizes)
   config.data.vocabulary = config.data.vocabulary or vocabulary

@@ -236,7 +236,7 @@ def _averaging(config: Config, run: Path, folder: Path) -> Stage:
   """Returns the stage that makes the mean of a run's last checkpoints."""
 
   def average() -> None:
-    _, steps = orbax_checkpoint.steps_of(str(run))
+    _, steps = orbax_checkpoint.list_steps(str(run))
     if len(steps) < 2:
       raise UserError(
         f"{run} has one checkpoint, nothing to average: set finetune.checkpoint.every "

@@ -49,7 +49,7 @@ class Places:
       if part.data.vocabulary:
         return part.data.vocabulary
     init_from = both[0].init_from
-    return str(orbax_checkpoint.vocabulary_of(init_from)) if init_from else ""
+    return str(orbax_checkpoint.vocabulary_folder(init_from)) if init_from else ""
 
   def pretraining(self) -> tuple[Config, Path]:
     """Returns configuration and folder of the run that pre-trained rows start from."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from absl import logging
 
-from elmer_jax.training.metric_writer import duration
+from elmer_jax.training.metric_writer import format_duration
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,4 +70,4 @@ def _left(stages: Sequence[Stage], rates: dict[str, list[float]]) -> str:
   if not known:
     return f"{unknown} stages left"
   others = f" and {unknown} stages of unknown length" if unknown else ""
-  return f"about {duration(seconds)}{others} left"
+  return f"about {format_duration(seconds)}{others} left"

@@ -3,8 +3,9 @@
 """Files that are there whole or as they were before, never half-written."""
 
 import contextlib
-import os
 import pathlib
+import secrets
+import socket
 from collections.abc import Iterator
 
 from elmer_jax.core.errors import UserError
@@ -17,7 +18,9 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
   Raises:
     UserError: the folder can't be made or written to.
   """
-  temporary = path.with_name(f".{path.name}.{os.getpid()}")
+  # Process ids repeat from host to host, and in every container.
+  unique = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+  temporary = path.with_name(f".{path.name}.{unique}")
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     yield temporary

@@ -66,7 +66,7 @@ def evaluate_finetuning(
   Raises:
     UserError: the task is none of pairs, or has no such split.
   """
-  tasks.use_vocabulary(orbax_checkpoint.find(workdir)[0] / "vocabulary")
+  tasks.use_vocabulary(orbax_checkpoint.find_checkpoint(workdir)[0] / "vocabulary")
   with _task(config) as task:
     spec = task.source.spec
     if split not in spec.splits:

@@ -14,15 +14,15 @@ import ml_collections
 import numpy as np
 
 from elmer_jax import configuration, objectives
+from elmer_jax.data import prepared_data
 from elmer_jax.decoding import one_pass
 from elmer_jax.generation import api
 from elmer_jax.parallel.mesh import make_mesh
 from elmer_jax.tokenizer import mask_text
 from elmer_jax.tokenizer.special_ids import PAD_ID
-from elmer_jax.training import loop
-from elmer_jax.training.batches import fixed_batches, unigram_counts
 from elmer_jax.training.optimizer import make_optimizer
 from elmer_jax.training.step import make_program
+from elmer_jax.training.validation import validate, validation_batches
 
 SAMPLES = 20
 
@@ -45,14 +45,15 @@ def evaluate_pretraining(
     mesh,
     config,
   )
-  held_out = fixed_batches(config, workdir, model.vocabulary)
+  held_out = validation_batches(config, workdir, model.vocabulary)
   with jax.set_mesh(mesh):
     params = jax.device_put(model.params, program.shardings.params)
-    own = loop.validate(program, params, mesh, held_out, config.seed)
-    foreign = loop.validate(
+    own = validate(program, params, mesh, held_out, config.seed)
+    foreign = validate(
       program, params, mesh, with_foreign_sources(held_out), config.seed
     )
-  counts_V = unigram_counts(config, workdir, model.vocabulary)
+  train_caches = prepared_data.open_caches(config, workdir, model.vocabulary, "train")
+  counts_V = sum(cache.unigrams() for cache, _ in train_caches)
   history = _history(workdir)
   return {
     "initial_validation_loss": history["initial"],

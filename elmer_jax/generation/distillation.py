@@ -55,7 +55,7 @@ def distill(
   search = teacher.search
   if beams:
     search = dataclasses.replace(search, beams=beams)
-  made_by = f"{orbax_checkpoint.find(workdir)} {search} {batch_size}"
+  made_by = f"{orbax_checkpoint.find_checkpoint(workdir)} {search} {batch_size}"
   digest = hashlib.blake2b(made_by.encode(), digest_size=4).hexdigest()
   unfinished = path.with_name(f"{path.name}.{digest}.unfinished")
   _write(teacher, search, _training_pairs(config), unfinished, batch_size)

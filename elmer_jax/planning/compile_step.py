@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from elmer_jax import configuration, objectives
-from elmer_jax.checkpoints.train_state import State
+from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.core.errors import UserError
 from elmer_jax.parallel import sharding
 from elmer_jax.training import out_of_memory
@@ -48,7 +48,7 @@ def build(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> Program
   return make_program(sizes, objectives.get(config), optimizer, schedule, mesh, config)
 
 
-def abstract_state(program: Program) -> State:
+def abstract_state(program: Program) -> TrainState:
   """Returns the state's shapes with their shardings."""
   return jax.tree.map(
     lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
@@ -61,7 +61,7 @@ def abstract_batch(
   config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """Returns `source_ids` [B, S] and `target_ids` [B, T] as shapes with shardings."""
-  rows = sharding.of_batch(mesh)
+  rows = sharding.batch_sharding(mesh)
   lengths = {
     "source_ids": config.data.source_length,
     "target_ids": config.data.target_length,
@@ -94,14 +94,16 @@ def compile_step(
   platform = mesh.devices.flat[0].platform
   clock, cpu_clock = time.monotonic(), time.process_time()
   with jax.set_mesh(mesh):
-    traced = program.train.trace(
+    traced = program.train_step.trace(
       abstract_state(program), abstract_batch(config, mesh), config.seed
     )
     lowered = traced.lower(lowering_platforms=(platform,))
     try:
       step = lowered.compile(options)
     except jax.errors.JaxRuntimeError as error:
-      if out_of_memory.is_exhausted(error):
-        raise DoesNotFit(str(out_of_memory.does_not_fit(error, config, mesh))) from None
+      if out_of_memory.is_out_of_memory(error):
+        raise DoesNotFit(
+          str(out_of_memory.to_user_error(error, config, mesh))
+        ) from None
       raise
   return Compiled(step, time.monotonic() - clock, time.process_time() - cpu_clock)

@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 
 from elmer_jax import configuration
-from elmer_jax.checkpoints.train_state import State
+from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.model import flops
 from elmer_jax.parallel.chips import Chip
 from elmer_jax.planning import compile_step, hlo
@@ -93,7 +93,7 @@ def bytes_of(shape: jax.ShapeDtypeStruct) -> int:
   return math.prod(shape.sharding.shard_shape(shape.shape)) * shape.dtype.itemsize
 
 
-def _bytes(state: State, batch: dict, found) -> dict[str, int]:
+def _bytes(state: TrainState, batch: dict, found) -> dict[str, int]:
   """Splits what the compiler says by kind.
 
   The step gives back the state in the place of the old one. What tiles add to the

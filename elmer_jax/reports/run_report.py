@@ -27,7 +27,7 @@ from elmer_jax.core.errors import UserError
 from elmer_jax.metrics.names import SCORES, SYSTEMS
 from elmer_jax.reports import exit_map, html_page, plots
 from elmer_jax.reports.read_run import Run, read_run
-from elmer_jax.training.metric_writer import duration
+from elmer_jax.training.metric_writer import format_duration
 
 SAMPLES = 20
 _NAMES = {"pretrain": "Pre-training", "finetune": "Fine-tuning"}
@@ -93,7 +93,7 @@ def in_words(summary: dict) -> list[str]:
       for name, entry in systems.items()
     ]
   if seconds := summary["seconds"]:
-    stages = ", ".join(f"{stage} {duration(s)}" for stage, s in seconds.items())
+    stages = ", ".join(f"{stage} {format_duration(s)}" for stage, s in seconds.items())
     lines.append(f"Time: {stages}")
   return lines
 
@@ -329,7 +329,7 @@ def _facts(runs: dict[str, Run]) -> str:
       "Tokens a second": _count(found.get("tokens_per_second")),
       "Examples evaluated": _count(found.get("examples")),
     }
-    cells |= {f"Time to {s}": duration(t) for s, t in run.seconds.items()}
+    cells |= {f"Time to {s}": format_duration(t) for s, t in run.seconds.items()}
     cells |= _accounts(run.accounts)
     for name, cell in cells.items():
       rows.setdefault(name, ["–"] * len(runs))[column] = cell

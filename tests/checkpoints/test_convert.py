@@ -113,7 +113,9 @@ def test_a_folder_opens_as_it_is(folder):
 
 
 def test_weights_of_a_folder_start_a_run(config, folder):
-  params = orbax_checkpoint.start_from(str(folder), config, elmer.initialise(config, 1))
+  params = orbax_checkpoint.load_initial_params(
+    str(folder), config, elmer.initialise(config, 1)
+  )
   np.testing.assert_array_equal(
     params["tokens"][: config.vocabulary_size],
     random_tensors(config)[bart_names.TABLE],

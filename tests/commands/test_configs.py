@@ -40,7 +40,7 @@ def test_a_configuration_is_sound(path):
 def test_the_weights_of_the_quickstart_fit_into_the_fine_tunings(name):
   def sizes(name: str) -> dict:
     config = config_of(FILES[0].with_name(f"{name}.py"))
-    return orbax_checkpoint.describe(configuration.model_config(config, 4096))
+    return orbax_checkpoint.model_sizes(configuration.model_config(config, 4096))
 
   free = {"dropout", "soft_exit"}
   ours, theirs = sizes(name), sizes("quickstart")

@@ -23,11 +23,10 @@ from elmer_jax.comparison.comparison import Work
 from elmer_jax.comparison.page import TEXTS
 from elmer_jax.comparison.stages import Stage
 from elmer_jax.core.errors import UserError
-from elmer_jax.data import tasks
+from elmer_jax.data import loader, tasks
 from elmer_jax.data.datasets.dataset import DatasetSpec
 from elmer_jax.evaluation import latency
 from elmer_jax.tokenizer.bpe import Vocabulary
-from elmer_jax.training import batches
 
 ROWS = "plain_pretrained,plain_random"
 ADDED = "plain_pretrained_averaged"
@@ -193,7 +192,7 @@ def check_runs(folder: Path, names: list[str], weights: str) -> None:
     run = run_of(folder, name)
     config = ml_collections.ConfigDict(json.loads((run / "config.json").read_text()))
     vocabulary = Vocabulary.load(config.data.vocabulary)
-    data = batches.open_batches(config, str(run), vocabulary, "train")
+    data = loader.open_batches(config, str(run), vocabulary, "train")
     seen.append([data[step] for step in range(STEPS)])
     assert config.init_from == (weights if variants.ROWS[name].pretrained else "")
   for others in seen[1:]:

@@ -67,7 +67,7 @@ def test_loss_and_gradients_are_barts(case):
   @jax.jit
   def mean_loss(weights):
     model = elmer.bind(config(case), weights)
-    sums = objective.loss(model, batch(case), keys, dropout=False)
+    sums = objective.loss(model, batch(case), keys, 0, train=False)
     return sums.loss / sums.tokens
 
   value, ours = jax.value_and_grad(mean_loss)(params(case))

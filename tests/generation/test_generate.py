@@ -195,7 +195,7 @@ def gated_run(tmp_path_factory) -> Path:
   shape = (config.model.decoder_layers - 1, config.model.d_model, 2)
   weights = np.random.default_rng(0).normal(size=shape).astype(np.float32)
   gate = Gate(weights, np.zeros(shape[::2]), np.zeros(shape[0]))
-  folder, step = orbax_checkpoint.find(str(workdir))
+  folder, step = orbax_checkpoint.find_checkpoint(str(workdir))
   gate_file.write(folder / str(step), gate_file.Calibrated(gate, 0.5, 0, {}))
   return workdir
 

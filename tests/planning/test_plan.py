@@ -247,7 +247,7 @@ def test_the_parameters_of_this_machine():
   [
     ([], "--topology is missing"),
     (["--topology=v5e:4"], "a v5e layout has 2 sizes"),
-    (["--topology=local", "--mesh=3,1,1"], "can't be laid over"),
+    (["--topology=local", "--mesh=3,1,1"], "doesn't match"),
     (["--topology=local", "--mesh=1,1"], "three sizes"),
   ],
 )

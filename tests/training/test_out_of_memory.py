@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""A step that a device can't hold ends in one line that helps."""
+"""Out of memory: one line with the sizes and what may help."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ G = 2**30
 
 
 @pytest.mark.parametrize(
-  ("words", "expected"),
+  ("message", "expected"),
   [
     (
       "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO "
@@ -33,15 +33,15 @@ G = 2**30
     ("something else", (0, 0)),
   ],
 )
-def test_the_sizes_in_the_words_of_allocators(words, expected):
-  assert out_of_memory.excess(words) == expected
+def test_sizes_in_messages_of_compilers_and_allocators(message, expected):
+  assert out_of_memory.parse_sizes(message) == expected
 
 
-def test_a_device_that_is_full_is_explained():
+def test_a_full_device_is_explained_in_one_line():
   config = tiny.configure(data__batch_size=16)
   with (
     pytest.raises(UserError, match="does not fit: .* more are needed") as caught,
-    out_of_memory.explained(config),
+    out_of_memory.explain_out_of_memory(config),
   ):
     jax.block_until_ready(jax.jit(lambda: jnp.zeros(2**50, jnp.int8))())
   line = str(caught.value)
@@ -55,14 +55,17 @@ def test_a_device_that_is_full_is_explained():
     assert f"--config.{key}" in line
 
 
-def test_other_errors_stay_what_they_are():
-  with pytest.raises(ZeroDivisionError), out_of_memory.explained(tiny.configure()):
+def test_other_errors_are_not_changed():
+  with (
+    pytest.raises(ZeroDivisionError),
+    out_of_memory.explain_out_of_memory(tiny.configure()),
+  ):
     raise ZeroDivisionError
 
 
-def test_only_what_is_left_to_do_is_named():
+def test_suggestions_leave_out_what_is_set_already():
   config = tiny.configure(
     model__remat="layer", model__dtype="bfloat16", mesh__fsdp=8, data__batch_size=8
   )
   mesh = make_mesh(config, jax.devices()[:8])
-  assert out_of_memory.remedies(config, mesh) == ["more devices or a smaller model"]
+  assert out_of_memory.suggestions(config, mesh) == ["more devices or a smaller model"]
