@@ -254,7 +254,9 @@ def _name_points(axes: Axes, marks: Sequence[Mark], colours: Colours) -> None:
     left = group[-1][0] + 0.04
     group.sort(key=lambda point: point[1])
     heights = _apart([y for _, y, _ in group], 0.05)
+    excess = max(0.0, heights[-1] - 1)  # above the axes
     for (x, y, mark), height in zip(group, heights, strict=True):
+      height -= excess
       axes.plot([x, left - 0.006], [y, height], transform=axes.transAxes, **line)
       text = {"color": colours[mark.colour], "va": "center", "fontsize": 7}
       axes.text(left, height, mark.name, transform=axes.transAxes, **text)
