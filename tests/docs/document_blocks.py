@@ -98,7 +98,7 @@ def make_workspace(folder: Path) -> dict[str, str]:
     f'exec {sys.executable} "$@" $small',
   )
   _script(folder / "bin" / "elmer", 'exec python -m "elmer_jax.$1" "${@:2}"')
-  for name in ("configs", "benchmarks"):
+  for name in ("configs", "benchmarks", "docs"):
     (folder / name).symlink_to(ROOT / name)
   shutil.copytree(ROOT / "launch", folder / "launch")
   _script(folder / "launch" / "install.sh", f"echo {folder}/bin/python")
