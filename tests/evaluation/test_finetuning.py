@@ -186,7 +186,7 @@ def test_hard_exit_is_scored_with_its_exits_and_without(task, tmp_path):
   model = elmer_jax.load(str(tmp_path))
   sources = [source for source, _ in pairs("test")]
   every = elmer_jax.generate(model, sources, remove_repeats=False)
-  exits = [layer + 1 for result in every for layer in result.exit_layers]
+  exits = [layer for result in every for layer in result.exit_layers]
   assert found["mean_exit_layer"] == pytest.approx(sum(exits) / len(exits))
   assert found["mean_exit_layer"] < 3
   assert (
