@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Hugging Face BART's training step, in the fastest form that its users would write.
+"""Hugging Face BART's training step in a fast form that its users can write.
 
-SDPA attention, the fused AdamW; on a GPU compiled, in bfloat16 over float32 weights.
+SDPA attention and fused AdamW; on a GPU compiled, in bfloat16 with float32 weights.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 
 def versions() -> dict[str, str]:
-  """Returns those of PyTorch and transformers."""
+  """Returns the versions of PyTorch and transformers."""
   return {module.__name__: module.__version__ for module in (torch, transformers)}
 
 
@@ -26,9 +26,10 @@ class Step:
   """A model with random weights and its optimizer.
 
   Args:
-    sizes: keyword arguments of `BartConfig`; dropout among them.
+    sizes: keyword arguments of `BartConfig`, dropout included.
     source_BxS, target_BxT: ids without padding, NumPy int64.
-    learning_rate, clip_norm: of AdamW without decay, and of clipping by global norm.
+    learning_rate: of AdamW without weight decay.
+    clip_norm: of clipping by global norm.
     threads: PyTorch's, on a CPU.
   """
 
@@ -60,11 +61,11 @@ class Step:
     self.loss = None
 
   def __call__(self) -> None:
-    """Makes one update; on a GPU it may still run when this returns."""
-    narrow = (
+    """Makes one step; on a GPU it is dispatched without waiting for it."""
+    autocast = (
       torch.autocast("cuda", torch.bfloat16) if on_gpu() else contextlib.nullcontext()
     )
-    with narrow:
+    with autocast:
       loss = self.forward(**self.batch).loss
     loss.backward()
     torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
@@ -73,7 +74,7 @@ class Step:
     self.loss = loss.detach()
 
   def wait(self) -> float:
-    """Returns the last loss, in nats per target token, once all updates are made."""
+    """Waits for all steps and returns the last loss, nats per target token."""
     if on_gpu():
       torch.cuda.synchronize()
     return float(self.loss)
@@ -86,5 +87,5 @@ class Step:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
   def peak_on_gpu(self) -> int:
-    """Returns the most bytes that PyTorch's arrays took at one time."""
+    """Returns the peak bytes of PyTorch's arrays."""
     return torch.cuda.max_memory_allocated()

@@ -27,17 +27,15 @@ import numpy as np
 import texts_of_run
 from absl import flags
 
-from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.commands import runner
 from elmer_jax.core import compile_cache
 from elmer_jax.core.errors import UserError
-from elmer_jax.decoding import one_pass
 from elmer_jax.decoding.gate import exit_quality, gated_decoding
 from elmer_jax.decoding.gate.gated_decoding import Gate
+from elmer_jax.decoding.strategies import Depth, HardExit, NoExit, Strategy
 from elmer_jax.generation import api
 from elmer_jax.metrics import text_metrics
-from elmer_jax.model import depth, flops
-from elmer_jax.model.config import ModelConfig
+from elmer_jax.model import flops
 
 _TEXTS = flags.DEFINE_integer("texts", 1000, "Test texts that are scored, at most.", 2)
 _TIMED = flags.DEFINE_integer("timed", 40, "Texts (or batches) that are timed.", 1)
@@ -50,26 +48,25 @@ _EQUAL = 0.3  # ROUGE-L that is no difference
 
 
 # Source ids [B, S] → ids [B, T] and the layers that each text ran through [B].
-Way = Callable[[np.ndarray], tuple[jax.Array, jax.Array]]
+System = Callable[[np.ndarray], tuple[jax.Array, jax.Array]]
 Rows = dict[str, dict[str, float]]
 
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   compile_cache.cache_programs()
-  orbax_checkpoint.use_its_vocabulary(config)
   model = api.load(workdir)
   if model.gate is None:
     raise UserError(f"{workdir} has no gate: run python -m elmer_jax.calibrate first")
   sources_NxS, targets_NxT = texts_of_run.read(config, workdir, model, _TEXTS.value)
-  ways = _ways(model)
-  outputs = {name: _decode_all(way, sources_NxS) for name, way in ways.items()}
+  systems = _systems(model)
+  outputs = {name: _decode_all(system, sources_NxS) for name, system in systems.items()}
   full_NxT = outputs[_depth(model.config.decoder_layers)][0]
   rows = {
     name: _scores(model, targets_NxT, full_NxT, *found)
     for name, found in outputs.items()
   }
   for size in map(int, _BATCHES.value):
-    times = _times(ways, sources_NxS, size)
+    times = _times(systems, sources_NxS, size)
     full = times[_depth(model.config.decoder_layers)]
     for name, ms in times.items():
       rows[name] |= {f"ms_{size}": ms, f"gain_{size}": full / ms}
@@ -96,78 +93,62 @@ def _depth(layers: int) -> str:
   return f"depth {layers}"
 
 
-def _ways(model: api.Model) -> dict[str, Way]:
+def _systems(model: api.Model) -> dict[str, System]:
   """Returns the rows of the table, by name."""
-  config, params, length = model.config, model.params, model.target_length
-  gate, threshold, _, _ = model.gate
+  length, (gate, threshold, _, _) = model.target_length, model.gate
 
-  def static(layers: int, config: ModelConfig = config) -> Way:
-    sizes, cut = depth.cut(config, params, layers)
-    prepared = one_pass.prepare(sizes, cut)._asdict()
+  def fixed(strategy: Strategy, layers: int, model: api.Model = model) -> System:
+    """Returns a system that runs the same number of layers for every text."""
+    strategy = strategy.resolve(model)
 
     def decode(ids_BxS):
-      found = one_pass.decode(
-        sizes, **prepared, source_ids_BxS=ids_BxS, length=length, exit="none"
-      )
+      found = strategy.decode(model, ids_BxS, length)
       return found.ids, np.full(len(ids_BxS), layers)
 
     return decode
 
-  def hard(ids_BxS):
-    """A head behind every layer: tokens leave, but all layers run."""
-    found = one_pass.decode(
-      config,
-      **model.prepared._asdict(),
-      source_ids_BxS=ids_BxS,
-      length=length,
-      exit="hard",
-      threshold=model.exit_threshold,
-    )
-    return found.ids, np.full(len(ids_BxS), config.decoder_layers)
-
-  def gated_by(gate: Gate, threshold: float, trim: int) -> Way:
-    settings = {"length": length, "trim": trim}
-    within = models[gated_decoding.layers_of(gate)]
+  def gated(gate: Gate, threshold: float, trim: int) -> System:
+    lowest = model.at_depth(gated_decoding.layers_of(gate))
 
     def decode(ids_BxS):
       found = gated_decoding.decode(
-        within.config,
-        **within.prepared._asdict(),
-        gate=gate,
-        threshold=threshold,
-        source_ids_BxS=ids_BxS,
-        **settings,
+        lowest.config,
+        lowest.decoding_params,
+        gate,
+        threshold,
+        ids_BxS,
+        length=length,
+        trim=trim,
       )
       return found.ids, found.layers
 
     return decode
 
-  gates = range(2, gated_decoding.layers_of(gate) + 1)
-  models = {layers: model.at_depth(layers) for layers in gates}
-  every = range(1, config.decoder_layers + 1)
-  ways = {_depth(layers): static(layers) for layers in every}
-  rounded = model.in_dtype("bfloat16").config
-  ways[f"{_depth(config.decoder_layers)}, bfloat16"] = static(
-    config.decoder_layers, rounded
-  )
+  count = model.config.decoder_layers
+  systems = {_depth(n): fixed(Depth(n), n) for n in range(1, count + 1)}
+  rounded = model.in_dtype("bfloat16")
+  systems[f"{_depth(count)}, bfloat16"] = fixed(NoExit(), count, rounded)
   thresholds = {f"gate {share:g}": share for share in _SHARES}
   thresholds[f"gate {threshold:.3f} calibrated"] = threshold
-  ways |= {name: gated_by(gate, t, 0) for name, t in thresholds.items()}
-  ways[f"hard exit {model.exit_threshold:g}"] = hard
-  ways["gate closed"] = gated_by(gate, 1.0, 0)
+  systems |= {name: gated(gate, t, 0) for name, t in thresholds.items()}
+  # The head runs after every layer, and all layers run.
+  systems[f"hard exit {model.exit_threshold:g}"] = fixed(HardExit(), count)
+  systems["gate closed"] = gated(gate, 1.0, 0)
   for trim in map(int, _TRIMS.value):
     dropped = f", dropped at {trim}"
-    ways |= {
-      _depth(layers) + dropped: gated_by(gated_decoding.cut(gate, layers), 1.0, trim)
-      for layers in gates
+    systems |= {
+      _depth(layers) + dropped: gated(gated_decoding.cut(gate, layers), 1.0, trim)
+      for layers in range(2, gated_decoding.layers_of(gate) + 1)
     }
-    ways |= {name + dropped: gated_by(gate, t, trim) for name, t in thresholds.items()}
-  return ways
+    systems |= {name + dropped: gated(gate, t, trim) for name, t in thresholds.items()}
+  return systems
 
 
-def _decode_all(way: Way, sources_NxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _decode_all(
+  system: System, sources_NxS: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
   found = [
-    way(ids_BxS)
+    system(ids_BxS)
     for ids_BxS in np.split(sources_NxS, len(sources_NxS) // texts_of_run.BATCH)
   ]
   return tuple(np.concatenate(part) for part in zip(*found, strict=True))
@@ -198,20 +179,20 @@ def _scores(
 
 
 def _times(
-  ways: dict[str, Way], sources_NxS: np.ndarray, size: int
+  systems: dict[str, System], sources_NxS: np.ndarray, size: int
 ) -> dict[str, float]:
   """Returns milliseconds a batch: of each batch the median, then the mean over them."""
   count = min(_TIMED.value, len(sources_NxS) // size)
   inputs = np.split(sources_NxS[: count * size], count)
-  medians: dict[str, list[float]] = {name: [] for name in ways}
-  for way in ways.values():
-    jax.block_until_ready(way(inputs[0])[0])
+  medians: dict[str, list[float]] = {name: [] for name in systems}
+  for system in systems.values():
+    jax.block_until_ready(system(inputs[0])[0])
   for ids_BxS in map(jax.device_put, inputs):
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in systems}
     for _ in range(_ROUNDS.value):
-      for name, way in ways.items():
+      for name, system in systems.items():
         start = time.perf_counter()
-        jax.block_until_ready(way(ids_BxS)[0])
+        jax.block_until_ready(system(ids_BxS)[0])
         seconds[name].append(time.perf_counter() - start)
     for name, times in seconds.items():
       medians[name].append(1e3 * statistics.median(times))

@@ -3,6 +3,7 @@
 """How long a text takes: ours against Hugging Face BART, with the same weights.
 
     bash launch/install.sh benchmarks
+    GLIBC_TUNABLES=glibc.malloc.hugetlb=1 \\
     .venv/bin/python benchmarks/generate.py [--batch_sizes=1,8] [--target_lengths=32,64]
 
 Base size, random weights, EOS barred so that every text has its full length. With
@@ -36,9 +37,14 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from elmer_jax import huge_pages
 from elmer_jax.checkpoints.huggingface import bart_names
-from elmer_jax.decoding import autoregressive, off_ramps, one_pass
+from elmer_jax.decoding import (
+  autoregressive,
+  decoding_model,
+  off_ramps,
+  one_pass,
+)
+from elmer_jax.decoding.decoding_model import DecodingParams
 from elmer_jax.decoding.incremental import Search
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID
@@ -51,7 +57,7 @@ _THREADS = flags.DEFINE_integer("threads", 2, "PyTorch's; JAX takes all cores.",
 _BEAMS = flags.DEFINE_bool("beams", False, "Time beam search with 4 beams as well.")
 
 BARRED = -1e4  # EOS's entry of `final_logits_bias`
-NEVER_SURE = 0.0  # hard exit's threshold: nobody leaves, and the work is the same
+NEVER_SURE = 0.0  # hard exit's threshold: no token exits, and the work is the same
 GUESS_WEIGHT = 0.3  # of a guess beside the state that it is handed upward with
 SHORTLIST = 1024  # tokens that soft exit guesses from where it has a shortlist
 
@@ -115,12 +121,12 @@ def _hugging_face(pipe: Connection, threads: int) -> None:
 
 
 class Weights(NamedTuple):
-  """Ours, by configuration: as they are, and as one pass reads them."""
+  """Ours, by configuration: plain, and arranged for decoding."""
 
   plain: ModelConfig
   soft: ModelConfig
   params: dict[ModelConfig, dict]
-  prepared: dict[ModelConfig, dict]  # also in bfloat16
+  prepared: dict[ModelConfig, DecodingParams]  # also in bfloat16
 
 
 def _weights(theirs: Theirs) -> Weights:
@@ -134,7 +140,7 @@ def _weights(theirs: Theirs) -> Weights:
   plain, soft = (ModelConfig(dropout=0.0, soft_exit=has) for has in (False, True))
   params = {config: params_of(config) for config in (plain, soft)}
   prepared = {
-    form: one_pass.prepare(form, params[config])._asdict()
+    form: decoding_model.prepare(form, params[config])
     for config in (plain, soft)
     for form in (config, _rounded(config))
   }
@@ -169,48 +175,48 @@ def _programs(
   def write(beams: int):
     search = Search(beams=beams, forced_bos=False, forced_eos=False)
     found = autoregressive.decode(
-      plain, params[plain], source_BxS, length=length, search=search
+      plain, prepared[plain], source_BxS, length=length, search=search
     )
     return np.asarray(found.ids[:, 0])
 
-  def one(config, exit, shortlist=0):
-    found = one_pass.decode(
-      config,
-      **prepared[config],
-      source_ids_BxS=source_BxS,
-      length=length,
-      exit=exit,
-      threshold=NEVER_SURE,
-      shortlist=shortlist,
+  def one(program, config, *arguments, **settings):
+    found = program(
+      config, prepared[config], source_BxS, None, *arguments, length=length, **settings
     )
     return np.asarray(found.ids)
 
-  def every_layer(config, params, exit):
+  def none(config):
+    return one(one_pass.decode_without_exit, config)
+
+  def soft_exit(config, size=0):
+    return one(one_pass.decode_with_soft_exit, config, shortlist_size=size)
+
+  def every_layer(config, params, uses_soft_exit):
     inputs = off_ramps.Inputs(source_BxS, None, None, None)
     top = (config.decoder_layers - 1,)
     found = off_ramps.predictions(
-      config, params, inputs, length=length, exit=exit, layers=top
+      config, params, inputs, length=length, uses_soft_exit=uses_soft_exit, layers=top
     )
     return np.asarray(found.token_ids[0])
 
   programs = {
     "hf_greedy": lambda: hugging_face(1),
     "greedy": lambda: write(1),
-    "none": lambda: one(plain, "none"),
-    "soft": lambda: one(soft, "soft"),
-    "soft_shortlist": lambda: one(soft, "soft", SHORTLIST),
-    "hard": lambda: one(plain, "hard"),
-    "none_bfloat16": lambda: one(rounded[plain], "none"),
-    "soft_bfloat16": lambda: one(rounded[soft], "soft"),
-    "soft_shortlist_bfloat16": lambda: one(rounded[soft], "soft", SHORTLIST),
+    "none": lambda: none(plain),
+    "soft": lambda: soft_exit(soft),
+    "soft_shortlist": lambda: soft_exit(soft, SHORTLIST),
+    "hard": lambda: one(one_pass.decode_with_hard_exit, plain, NEVER_SURE),
+    "none_bfloat16": lambda: none(rounded[plain]),
+    "soft_bfloat16": lambda: soft_exit(rounded[soft]),
+    "soft_shortlist_bfloat16": lambda: soft_exit(rounded[soft], SHORTLIST),
   }
   if _BEAMS.value:
     programs |= {"hf_beam_4": lambda: hugging_face(4), "beam_4": lambda: write(4)}
   references = {
     "greedy": lambda: hugging_face(1),
-    "none": lambda: every_layer(plain, params[plain], "none"),
-    "soft": lambda: every_layer(soft, params[soft], "soft"),
-    "hard": lambda: every_layer(plain, params[plain], "none"),
+    "none": lambda: every_layer(plain, params[plain], False),
+    "soft": lambda: every_layer(soft, params[soft], True),
+    "hard": lambda: every_layer(plain, params[plain], False),
   }
   references["soft_shortlist"] = references["soft"]
   references |= {
@@ -251,5 +257,4 @@ def _measure(
 
 
 if __name__ == "__main__":
-  huge_pages.ask()  # as the commands do, so Hugging Face's search gets them as well
   app.run(main)

@@ -1,19 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""How much memory the chunked head spares a training step.
+"""Memory that the chunked head saves in a training step.
 
     python benchmarks/head_memory.py [--batch_size=64 --length=512]
     python benchmarks/head_memory.py --topology=v5e:2x2
 
-Three training steps of configs/pretrain_base.py, the same but for the head, are
-compiled, not run: with the chunked head; with the full logits of the states that the
-loss needs (one layer's worth); and with the full logits of all decoder layers, of which
-each token's exit layer is then picked, as the published code does. The figures are the
-compiler's own: bytes of temporaries a device, for this machine's first CPU, or with
---topology for a chip of that pod (the batch is then so much a chip). The CPU's compiler
-is told to schedule for memory; by default it keeps much alive to run side by side what
-it can. Losses and gradients of the three are equal (tests/test_head_memory.py). What
-doesn't fit on a chip is told, and has no ratio. The last line is JSON.
+Compiles, without running, three training steps of configs/pretrain_base.py that differ
+in the head: chunked; with the full logits of the exit states (one layer's worth); and
+with the full logits of all decoder layers, from which each token's exit layer is
+picked, as the published code does. Their losses and gradients are equal
+(tests/objectives/test_head_memory.py).
+
+Prints the compiler's figure, bytes of temporaries per device, for one CPU device, or
+with --topology for a TPU chip (the batch is then per chip). The CPU's compiler is set
+to schedule for memory; by default it schedules for concurrency. A step that does not
+fit on a chip is reported and has no ratio. The last line is JSON.
 """
 
 import json
@@ -28,15 +29,15 @@ from elmer_jax import configuration
 from elmer_jax.model import layers
 from elmer_jax.objectives import lplm, objective
 from elmer_jax.objectives.linear_cross_entropy import HeadOutput, full_logits
-from elmer_jax.objectives.objective import Objective, Sums
+from elmer_jax.objectives.objective import Sums
 from elmer_jax.parallel.mesh import make_mesh
 from elmer_jax.planning import compile_step, topologies
 from elmer_jax.training.optimizer import make_optimizer
 from elmer_jax.training.step import make_program
 
-_BATCH = flags.DEFINE_integer("batch_size", 64, "Rows a device.", 1)
+_BATCH = flags.DEFINE_integer("batch_size", 64, "Rows per device.", 1)
 _LENGTH = flags.DEFINE_integer("length", 512, "Positions, source and target.", 4)
-_TOPOLOGY = flags.DEFINE_string("topology", None, "Of TPUs; by default this CPU.")
+_TOPOLOGY = flags.DEFINE_string("topology", None, "Of TPUs; by default one CPU.")
 _CONCURRENT = "xla_cpu_enable_concurrency_optimized_scheduler"
 _CONFIG = Path(__file__).parent.parent / "configs" / "pretrain_base.py"
 
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> None:
     devices = jax.devices()[:1]
   config.data.batch_size = _BATCH.value * len(devices)
   config.data.update({"source_length": _LENGTH.value, "target_length": _LENGTH.value})
-  config.train.accumulation = 1
+  config.train.grad_accumulation_steps = 1
   mesh = make_mesh(config, devices)
   found = {}
   for name, loss in LOSSES.items():
@@ -73,9 +74,9 @@ def main(argv: list[str]) -> None:
 
 
 def temporary_bytes(config, mesh, loss) -> int:
-  """Compiles the training step with a loss; returns a device's temporary bytes."""
+  """Compiles the training step with a loss; returns the temporary bytes per device."""
   sizes = configuration.model_config(config, config.data.vocabulary_size)
-  objective_ = Objective(loss, lplm.evaluate)
+  objective_ = objective.without_layer_metrics(loss)
   program = make_program(sizes, objective_, *make_optimizer(config), mesh, config)
   is_cpu = mesh.devices.flat[0].platform == "cpu"
   options = {_CONCURRENT: False} if is_cpu else None
@@ -83,11 +84,12 @@ def temporary_bytes(config, mesh, loss) -> int:
   return step.memory_analysis().temp_size_in_bytes
 
 
-def one_layer(model, batch: dict, keys_B: jax.Array, dropout: bool) -> Sums:
+def one_layer(model, batch: dict, keys_B: jax.Array, step, train: bool) -> Sums:
   """LPLM with the full logits [B, T, V] of the exit states."""
+  del step
   targets_BxT = batch["target_ids"]
   exit_layers_BxT = _exit_layers(model, targets_BxT, keys_B)
-  encoded = objective.encode(model, batch, keys_B, dropout)
+  encoded = objective.encode(model, batch, keys_B, train)
   exit_BxTxD = lplm.decode_with_copies(
     model,
     encoded.states_BxSxD,
@@ -100,11 +102,12 @@ def one_layer(model, batch: dict, keys_B: jax.Array, dropout: bool) -> Sums:
   return _sums(full_logits(states_BxTxD, model.head()), targets_BxT)
 
 
-def all_layers(model, batch: dict, keys_B: jax.Array, dropout: bool) -> Sums:
+def all_layers(model, batch: dict, keys_B: jax.Array, step, train: bool) -> Sums:
   """LPLM with the full logits [L, B, T, V] of every layer, then one of L picked."""
+  del step
   targets_BxT = batch["target_ids"]
   exit_layers_BxT = _exit_layers(model, targets_BxT, keys_B)
-  encoded = objective.encode(model, batch, keys_B, dropout)
+  encoded = objective.encode(model, batch, keys_B, train)
   copy = lplm.copy_exited(exit_layers_BxT)
 
   def read(index, hidden_BxTxD, carry):

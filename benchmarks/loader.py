@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""How many tokens a CPU-second the loader makes into batches, and corruption alone.
+"""Throughput of the loader, and of the corruption alone, in tokens per CPU-second.
 
     python benchmarks/loader.py [--cache=W/cache/TASK/train --vocabulary=FOLDER]
 
 Windows of 510 ids are read from ArrayRecord in random order through Grain, corrupted,
-and put into batches of 512 positions: all that training asks of the data. Without
---cache a cache is made of made-up words first. CPU-seconds are those of all threads, so
-the figures are per core; tokens are those of the clean windows, EOS included. Rounds of
-both measurements take turns, so that a slow minute of the machine slows both. The last
-line is JSON: all rounds and their medians, in millions of tokens.
+and put into batches of 512 positions, as in training. Without --cache, a cache of
+synthetic words is made first. CPU-seconds are summed over all threads, so the figures
+are per core; tokens are those of the clean windows, EOS included. Rounds of both
+measurements alternate, so that a slow minute of the machine affects both. The last line
+is JSON: all rounds and their medians, in millions of tokens.
 """
 
 import importlib.metadata
@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from absl import app, flags
 
-from elmer_jax.data.cache.cache import Cache, Purpose, open_cache
+from elmer_jax.data.cache.cache import Cache, CacheKey, open_cache
 from elmer_jax.data.cache.writer import write_cache
 from elmer_jax.data.corruption import Corruption, corrupt, example_rng
 from elmer_jax.data.datasets.dataset import DatasetSpec
@@ -33,27 +33,27 @@ from elmer_jax.tokenizer.bpe import Vocabulary
 from elmer_jax.tokenizer.special_ids import PAD_ID
 
 _CACHE = flags.DEFINE_string("cache", None, "Folder of a split of an LPLM task.")
-_VOCABULARY = flags.DEFINE_string("vocabulary", None, "The one that the cache was for.")
-_LENGTH = flags.DEFINE_integer("length", 512, "Positions, source and target.", 8)
+_VOCABULARY = flags.DEFINE_string("vocabulary", None, "Vocabulary of the cache.")
+_LENGTH = flags.DEFINE_integer("length", 512, "Source and target length.", 8)
 _BATCH = flags.DEFINE_integer("batch_size", 32, "Rows of a batch.", 1)
-_STEPS = flags.DEFINE_integer("steps", 100, "Batches of a round.", 1)
-_ROUNDS = flags.DEFINE_integer("rounds", 9, "Of each measurement.", 1)
+_STEPS = flags.DEFINE_integer("steps", 100, "Batches of each round.", 1)
+_ROUNDS = flags.DEFINE_integer("rounds", 9, "Rounds of each measurement.", 1)
 
 
 def main(argv: list[str]) -> None:
   del argv
   if _CACHE.value and not _VOCABULARY.value:
-    raise app.UsageError("--cache needs the --vocabulary that it was made for")
+    raise app.UsageError("--cache needs --vocabulary, the folder of its vocabulary")
   if _CACHE.value:
     measure(open_cache(_CACHE.value), Vocabulary.load(_VOCABULARY.value))
   else:
     with tempfile.TemporaryDirectory() as folder:
-      measure(*_made_up(pathlib.Path(folder)))
+      measure(*_synthetic_cache(pathlib.Path(folder)))
 
 
 def measure(cache: Cache, vocabulary: Vocabulary) -> None:
-  """Prints the figures of one cache."""
-  corruption = Corruption.of(vocabulary)
+  """Prints the throughput for one cache."""
+  corruption = Corruption.from_vocabulary(vocabulary)
   batches = Batches(
     [(cache, 1.0)],
     batch_size=_BATCH.value,
@@ -75,16 +75,16 @@ def measure(cache: Cache, vocabulary: Vocabulary) -> None:
       tokens += np.count_nonzero(batch["target_ids"] != PAD_ID)
     return tokens
 
-  def spoil() -> int:
+  def corrupt_all() -> int:
     for index, window in enumerate(windows):
       corrupt(window, example_rng(0, index), corruption)
     return sum(len(window) + 1 for window in windows)
 
   rates = {"loader": [], "corruption": []}
   for turn in range(_ROUNDS.value + 1):
-    for name, work in (("loader", load), ("corruption", spoil)):
+    for name, work in (("loader", load), ("corruption", corrupt_all)):
       rate = _rate(work)
-      if turn:  # the first opens files and fills caches
+      if turn:  # the first round opens files and fills caches
         rates[name].append(rate)
   stream.close()
   result = {"unit": "million tokens a CPU-second"}
@@ -110,16 +110,16 @@ def _rounded(value):
   return round(value, 3) if isinstance(value, float) else value
 
 
-def _made_up(folder: pathlib.Path) -> tuple[Cache, Vocabulary]:
+def _synthetic_cache(folder: pathlib.Path) -> tuple[Cache, Vocabulary]:
   vocabulary = Vocabulary.train(_documents(30), 8192, folder / "vocabulary")
-  purpose = Purpose.of("made_up", "lplm", "train", vocabulary, *[_LENGTH.value] * 2)
-  spec = DatasetSpec("made_up", "lplm", lambda split: _documents(200))
-  write_cache(folder / "cache", spec, purpose, vocabulary)
-  return open_cache(folder / "cache", purpose), vocabulary
+  key = CacheKey.create("synthetic", "lplm", "train", vocabulary, *[_LENGTH.value] * 2)
+  spec = DatasetSpec("synthetic", "lplm", lambda split: _documents(200))
+  write_cache(folder / "cache", spec, key, vocabulary)
+  return open_cache(folder / "cache", key), vocabulary
 
 
 def _documents(count: int) -> Iterator[str]:
-  """Yields texts of about 15,000 words, which occur as often as words do (Zipf)."""
+  """Yields texts of about 15,000 words with Zipf-distributed frequencies."""
   rng = np.random.default_rng(0)
   syllables = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
   words = np.array(

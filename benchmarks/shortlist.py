@@ -23,11 +23,11 @@ import numpy as np
 import texts_of_run
 from absl import flags
 
-from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.commands import runner
 from elmer_jax.core import compile_cache
-from elmer_jax.decoding import one_pass
+from elmer_jax.decoding.decoded import Decoded, text_length
 from elmer_jax.decoding.gate import exit_quality
+from elmer_jax.decoding.strategies import SoftExit
 from elmer_jax.generation import api
 from elmer_jax.metrics import text_metrics
 
@@ -39,15 +39,15 @@ _BATCHES = (1, 8)
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   compile_cache.cache_programs()
-  orbax_checkpoint.use_its_vocabulary(config)
   model = api.load(workdir)
   sizes = [0, *map(int, _SIZES.value)]
   for size in sizes[1:]:
-    exit = one_pass.default_exit(model.objective)
-    one_pass.check_shortlist(size, exit, model.config.vocabulary_size)
+    SoftExit(size).resolve(model)
   sources_NxS, targets_NxT = texts_of_run.read(config, workdir, model, _TEXTS.value)
-  said = {size: _every_layer(model, sources_NxS, size) for size in sizes}
-  rows = {size: _row(model, targets_NxT, said[size], said[0]) for size in sizes}
+  predictions = {size: _every_layer(model, sources_NxS, size) for size in sizes}
+  rows = {
+    size: _row(model, targets_NxT, predictions[size], predictions[0]) for size in sizes
+  }
   for batch in _BATCHES:
     for size, ms in _times(model, sources_NxS, sizes, batch).items():
       rows[size][f"ms_{batch}"] = ms
@@ -61,16 +61,8 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   print(json.dumps(report | {"jax": jax.__version__, "rows": rounded}))
 
 
-def _decode(model: api.Model, ids_BxS, size: int, details: bool) -> one_pass.Decoded:
-  return one_pass.decode(
-    model.config,
-    **model.prepared._asdict(),
-    source_ids_BxS=ids_BxS,
-    length=model.target_length,
-    exit="soft",
-    shortlist=size,
-    details=details,
-  )
+def _decode(model: api.Model, ids_BxS, size: int, details: bool) -> Decoded:
+  return SoftExit(size).decode(model, ids_BxS, model.target_length, details=details)
 
 
 def _every_layer(model: api.Model, sources_NxS: np.ndarray, size: int) -> np.ndarray:
@@ -87,7 +79,7 @@ def _row(model: api.Model, targets_NxT, found_LxNxT, all_LxNxT) -> dict[str, flo
   last_NxT, expected_NxT = found_LxNxT[-1], all_LxNxT[-1]
   same = list(map(exit_quality.agreement, last_NxT, expected_NxT))
   written = texts(last_NxT)
-  lengths_N = np.array([one_pass.text_length(ids_T) for ids_T in expected_NxT])
+  lengths_N = np.array([text_length(ids_T) for ids_T in expected_NxT])
   in_text_NxT = np.arange(expected_NxT.shape[1])[None] < lengths_N[:, None]
   below_LxN = (found_LxNxT == all_LxNxT)[:-1, in_text_NxT]
   return {

@@ -5,8 +5,8 @@
 import ml_collections
 import numpy as np
 
+from elmer_jax.data import loader
 from elmer_jax.generation import api
-from elmer_jax.training import batches
 
 BATCH = 20  # texts at a time
 
@@ -17,7 +17,7 @@ def read(
   """Returns source ids [N, S] and target ids [N, T]; N is a multiple of BATCH."""
   config = config.copy_and_resolve_references()
   config.data.batch_size = BATCH
-  data = batches.open_batches(
+  data = loader.open_batches(
     config, workdir, model.vocabulary, "test", single_pass=True
   )
   chosen = [data[step] for step in range(min(len(data) - 1, count // BATCH))]

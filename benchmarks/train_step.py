@@ -1,24 +1,24 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""How fast a training step is: ours against Hugging Face BART's, on one device.
+"""Speed of a training step: ours against Hugging Face BART's, on one device.
 
     bash launch/install.sh benchmarks
     .venv/bin/python benchmarks/train_step.py [--dropout=0.1,0] [--batch_size=8]
 
-Base size, random weights, ids without padding, and a whole step on both sides: forward,
-backward, clipping by global norm, AdamW. Ours is the step of `elmer_jax.train` with the
-objective LPLM; theirs writes token by token under a causal mask (teacher forcing). The
-matrix products are the same. On a CPU both compute in float32, theirs eagerly; on a
-GPU in bfloat16 over float32 weights, theirs by torch.compile. Without PyTorch, ours is
-timed alone; TensorFlow is not needed.
+Base size, random weights, ids without padding, and the whole step on both sides:
+forward, backward, clipping by global norm, AdamW. Ours is the step of `elmer_jax.train`
+with the objective LPLM; theirs trains next tokens under a causal mask (teacher
+forcing). The matrix products are the same. On a CPU both compute in float32, theirs
+eagerly; on a GPU in bfloat16 with float32 weights, theirs with torch.compile. Without
+PyTorch only ours is timed; TensorFlow is not needed.
 
-The programs take turns in one process, so that a slow minute of the machine slows both;
-rates are of the median turn. FLOPs are the model's own, forward and backward, without
-recomputation. On a known accelerator their rate is compared with its peak (MFU), on a
-CPU with the median rate of a 4096×4096 float32 matrix product in JAX, one a round. Peak
-memory holds weights, optimizer state and all that a step needs: on a CPU ours by the
-compiler's account, theirs by the process's growth over a step; on a GPU the most since
-the program started. The last line is JSON.
+The programs take turns in one process, so that noise of the machine affects both; rates
+are those of the median turn. FLOPs are the model's, forward and backward, without
+recomputation. On a known accelerator their rate is divided by the peak (MFU), on a CPU
+by the median rate of a 4096×4096 float32 matrix product in JAX, timed once per round.
+Peak memory includes weights, optimizer state and temporaries: on a CPU ours from the
+compiler, theirs as the growth of the process during a step; on a GPU the peak since the
+program's start. The last line is JSON.
 """
 
 import functools
@@ -30,7 +30,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Two libraries share the device: neither may claim all of its memory at the start.
+# Two libraries share the device: JAX must not preallocate its memory.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
@@ -54,31 +54,31 @@ except ModuleNotFoundError:
 _DROPOUT = flags.DEFINE_list("dropout", ["0.1", "0"], "Rates, on both sides.")
 _BATCH = flags.DEFINE_integer("batch_size", None, "Default: 8 on a CPU, else 64.")
 _LENGTH = flags.DEFINE_integer(
-  "length", None, "Tokens of each source and of each target; 128 on a CPU, else 512."
+  "length", None, "Tokens per source and per target; 128 on a CPU, else 512."
 )
-_ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed turns of each program.", 1)
-_UPDATES = flags.DEFINE_integer("updates", None, "A turn: 1 on a CPU, else 10.")
-_THREADS = flags.DEFINE_integer("threads", 2, "PyTorch's; JAX takes all cores.", 1)
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed turns per program.", 1)
+_STEPS = flags.DEFINE_integer("steps", None, "Per turn; 1 on a CPU, else 10.")
+_THREADS = flags.DEFINE_integer("threads", 2, "PyTorch's; JAX uses all cores.", 1)
 
-PRODUCT = 4096  # sides of the matrices that a CPU's rate is measured with
+PRODUCT = 4096  # size of the matrix product that measures a CPU's peak
 LEARNING_RATE, CLIP_NORM = 1e-4, 1.0
 
 
 def main(argv: list[str]) -> None:
   del argv
   on_cpu = jax.default_backend() == "cpu"
-  batch, length, updates = (
+  batch, length, steps = (
     (flag.value or default)
     for flag, default in (
       (_BATCH, 8 if on_cpu else 64),
       (_LENGTH, 128 if on_cpu else 512),
-      (_UPDATES, 1 if on_cpu else 10),
+      (_STEPS, 1 if on_cpu else 10),
     )
   )
-  shapes = {"batch": batch, "source": length, "target": length, "updates": updates}
+  shapes = {"batch": batch, "source": length, "target": length, "steps": steps}
   rows = []
   for dropout in map(float, _DROPOUT.value):
-    rows.append(_measure(dropout, batch, length, updates))
+    rows.append(_measure(dropout, batch, length, steps))
     print(json.dumps(rows[-1]), flush=True)
   versions = {"jax": jax.__version__} | (bart_step.versions() if bart_step else {})
   device = jax.devices()[0].device_kind
@@ -87,10 +87,10 @@ def main(argv: list[str]) -> None:
   )
 
 
-def _measure(dropout: float, batch: int, length: int, updates: int) -> dict:
+def _measure(dropout: float, batch: int, length: int, steps: int) -> dict:
   model = ModelConfig(dropout=dropout, dtype="bfloat16")
   if jax.default_backend() == "cpu":
-    # So few tokens' logits fit whole, as theirs do.
+    # Full logits fit for this few tokens, as in theirs.
     whole = model.padded_vocabulary_size
     model = ModelConfig(dropout=dropout, dtype="float32", head_chunk=whole)
   ids_BxT = _ids(batch, length)
@@ -109,8 +109,8 @@ def _measure(dropout: float, batch: int, length: int, updates: int) -> dict:
   products = []
   for _ in range(_ROUNDS.value):
     for name, program in programs.items():
-      spent, loss = _turn(program, updates)
-      seconds[name].append(spent / updates)
+      spent, loss = _turn(program, steps)
+      seconds[name].append(spent / steps)
       losses[name].append(loss)
     if jax.default_backend() == "cpu":
       products.append(_product_rate())
@@ -146,40 +146,39 @@ class Ours:
     config.optimizer.update({"name": "adamw", "schedule": "constant"})
     config.optimizer.update({"learning_rate": LEARNING_RATE, "warmup_steps": 0})
     config.optimizer.update({"b2": 0.999, "weight_decay": 0.0, "clip_norm": CLIP_NORM})
-    update, schedule = optimizer.make_optimizer(config)
     self.mesh = mesh.make_mesh(config, jax.devices()[:1])
     with jax.set_mesh(self.mesh):
       program = step.make_program(
-        model, lplm.make(), update, schedule, self.mesh, config
+        model, lplm.make(), *optimizer.make_optimizer(config), self.mesh, config
       )
       rows = {"source_ids": ids_BxT, "target_ids": ids_BxT}
       self.batch = sharding.global_batch(self.mesh, rows)
       self.state = program.init(0)
-      self.compiled = program.train.lower(self.state, self.batch, 0).compile()
+      self.compiled = program.train_step.lower(self.state, self.batch, 0).compile()
     self.metrics = None
 
   def __call__(self) -> None:
-    """Makes one update; it may still run when this returns."""
+    """Dispatches one step without waiting for it."""
     with jax.set_mesh(self.mesh):
       self.state, self.metrics = self.compiled(self.state, self.batch, 0)
 
   def wait(self) -> float:
-    """Returns the last loss, in nats per target token, once all updates are made."""
+    """Waits for all steps and returns the last loss, nats per target token."""
     jax.block_until_ready(self.state)
     return float(self.metrics["loss"])
 
 
-def _turn(program: Callable, updates: int) -> tuple[float, float]:
-  """Returns the seconds that so many updates take, and the last loss."""
+def _turn(program: Callable, steps: int) -> tuple[float, float]:
+  """Returns the seconds that `steps` steps take, and the last loss."""
   start = time.perf_counter()
-  for _ in range(updates):
+  for _ in range(steps):
     program()
   loss = program.wait()
   return time.perf_counter() - start, loss
 
 
 def _peak(program) -> int:
-  """Makes an update and returns the bytes of weights, optimizer state and the step."""
+  """Makes a step; returns the bytes of weights, optimizer state and temporaries."""
   before = _resident("VmRSS", reset=True)
   _turn(program, 1)
   if isinstance(program, Ours):
@@ -194,7 +193,7 @@ def _peak(program) -> int:
 
 
 def _resident(field: str, reset: bool = False) -> int:
-  """Returns bytes of this process that lie in memory: now, or at most since a reset."""
+  """Returns a memory figure of this process from /proc, in bytes."""
   if reset:
     Path("/proc/self/clear_refs").write_text("5")
   lines = Path("/proc/self/status").read_text().splitlines()
@@ -208,7 +207,7 @@ def _product() -> tuple[Callable, jax.Array]:
 
 
 def _product_rate() -> float:
-  """Returns the FLOPs a second of a large matrix product."""
+  """Returns the FLOPs per second of a large matrix product."""
   product, x = _product()
   jax.block_until_ready(product(x))
   start = time.perf_counter()

@@ -2,15 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains a small ELMER with twelve decoder layers to correct spelling, for exits.
 
-    python -m elmer_jax.train --config=configs/finetune_spelling.py --workdir=W/deep
-    python -m elmer_jax.calibrate --config=configs/finetune_spelling.py \\
-        --workdir=W/deep --trim=1 --loss=0.7
-    echo 'A sentense with a slip.' | python -m elmer_jax.generate \\
+    python -m elmer_jax.train --config=finetune_spelling --workdir=W/deep
+    python -m elmer_jax.calibrate --workdir=W/deep --trim=1 --loss=0.7
+    echo 'A sentense with a typo.' | python -m elmer_jax.generate \\
         --checkpoint=W/deep --exit=gated
 
-Sentences of docstrings with slips in some words → as they were. Half of the rows run
-through all layers, so that depth is worth something to stop before; half lose positions
-behind their text, so that a gate may drop them.
+Sentences of docstrings with typos in some words → the original sentences. Half of the
+rows run through all layers, so that later layers are worth something; half lose
+positions after their text, so that a gate may drop them. Two CPU cores, about an hour.
 """
 
 from elmer_jax import configuration
@@ -20,7 +19,7 @@ def get_config():
   config = configuration.default()
   config.data.task = "pydocs_spelling"
   config.data.update({"source_length": 64, "target_length": 64, "batch_size": 8})
-  config.data.update({"vocabulary_size": 4096, "processes": 2})
+  config.data.update({"vocabulary_size": 4096, "num_workers": 2})
   configuration.make_small(config)
   config.model.update({"decoder_layers": 12, "d_model": 192, "dropout": 0.0})
   config.model.update({"encoder_feed_forward": 768, "decoder_feed_forward": 768})

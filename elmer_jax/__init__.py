@@ -15,10 +15,14 @@ import importlib
 _HOME_OF = {
   "load": "elmer_jax.generation.api",
   "generate": "elmer_jax.generation.api",
+  **dict.fromkeys(
+    ("NoExit", "SoftExit", "HardExit", "Depth", "Gated", "Autoregressive"),
+    "elmer_jax.decoding.strategies",
+  ),
 }
 
 __version__ = "0.1.0"
-__all__ = ["generate", "load"]
+__all__ = list(_HOME_OF)
 
 
 def __getattr__(name: str):

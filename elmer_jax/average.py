@@ -1,35 +1,35 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes one checkpoint of a run's last ones: the mean of their weights.
+"""Averages the weights of a run's newest checkpoints.
 
-    python -m elmer_jax.average --input=RUN --output=DIR --last=5
+    python -m elmer_jax.average --workdir=RUN --output=DIR --last=5
 
-Set --config.checkpoint.keep at least as high when training. DIR is a run's folder like
-RUN, with this one checkpoint, which has the number of the newest: `generate`, `convert`
-and `init_from` take it, and `evaluate` with the run's own configuration.
+Train with --config.checkpoint.max_to_keep of at least as many. DIR becomes a run's
+folder with one checkpoint, under the step of the newest averaged one: `generate`,
+`convert`, `evaluate` and `init_from` read it.
 """
 
 import os
 
 from absl import flags
 
-from elmer_jax.commands.runner import run_flags
-from elmer_jax.core.errors import UserError
+from elmer_jax.commands import runner
+from elmer_jax.core.paths import local_path
 
-_INPUT = flags.DEFINE_string("input", None, "The folder of a run.")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder to make; must not exist yet.")
-_LAST = flags.DEFINE_integer("last", 5, "So many of the newest checkpoints.", 1)
+_WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a run.")
+_INPUT = flags.DEFINE_string("input", None, "Another name of --workdir.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to create; must not exist.")
+_LAST = flags.DEFINE_integer("last", 5, "Number of newest checkpoints to average.", 1)
 
 
 def main() -> None:
-  for flag in (_INPUT, _OUTPUT):
-    if flag.value is None:
-      raise UserError(f"--{flag.name} is missing")
+  run = local_path(_INPUT.value or runner.required(_WORKDIR), "--workdir")
+  output = local_path(runner.required(_OUTPUT), "--output")
   from elmer_jax.checkpoints.averaging import average
 
-  average(_INPUT.value, _OUTPUT.value, _LAST.value)
+  average(run, output, _LAST.value)
 
 
 if __name__ == "__main__":
   os.environ.setdefault("JAX_PLATFORMS", "cpu")  # little is computed
-  run_flags(main)
+  runner.run_flags(main)

@@ -1,43 +1,33 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trains several ways to write on one budget; compares what they write, and how fast.
+"""Trains several kinds of models on one budget and compares them.
 
-    python -m elmer_jax.compare --config=configs/compare_NAME.py --workdir=DIR
+    python -m elmer_jax.compare --config=compare_pydocs --workdir=DIR
 
-The rows are those of `comparison.rows`, autoregressive and in one pass, each from the
-weights of one pre-training and from random ones; --config.compare.rows=NAME,NAME
+  comparison = Comparison(config, Path(os.path.abspath(workdir)))
+  claim_run_folder(config, workdir, COMPARISON)
+  stages.run(comparison.stages())
+  print(comparison.paths.table.with_suffix(".md").read_text(encoding="utf-8"), end="")
+  logging.info("page: %s; all figures: table.json beside it", comparison.paths.page)
 chooses some. They share the vocabulary and the prepared data (DIR/prepared) and see the
-same batches for the same number of updates; each is an ordinary run,
-DIR/runs/NAME-seedN. The same command continues where it was interrupted and repeats
-nothing that is done.
+same batches for the same number of steps; each is an ordinary run, DIR/runs/NAME-seedN.
+The same command continues an interrupted comparison and repeats nothing that is done.
 
-Leaves DIR/compare/table.md, table.json (`comparison.results` tells what is in it) and
+Writes DIR/compare/table.md, table.json (its content: `comparison.results`) and
 index.html; table.md goes to standard output too.
 """
 
-import os
-from pathlib import Path
-
 import ml_collections
-from absl import logging
 
-from elmer_jax import configuration
 from elmer_jax.commands import runner
+from elmer_jax.configuration import COMPARISON
 
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
-  from elmer_jax.commands import run_folder
-  from elmer_jax.comparison import stages
-  from elmer_jax.comparison.comparison import Work
+  from elmer_jax.comparison.comparison import compare
 
-  work = Work(config, Path(os.path.abspath(workdir)))
-  run_folder.claim(
-    config, workdir, configuration.COMPARISON_MAY_CHANGE, configuration.comparison
-  )
-  stages.run(work.stages())
-  print(work.places.table.with_suffix(".md").read_text(encoding="utf-8"), end="")
-  logging.info("%s shows it; table.json beside it has all figures", work.places.page)
+  compare(config, workdir)
 
 
 if __name__ == "__main__":
-  runner.run(main, configuration.comparison)
+  runner.run(main, COMPARISON)

@@ -1,20 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measures what a run achieved and writes its report.
+"""Evaluates the newest checkpoint of a run and writes the run's report.
 
-    python -m elmer_jax.evaluate --config=configs/NAME.py --workdir=DIR
+    python -m elmer_jax.evaluate --workdir=DIR
 
-A pre-training is measured on its validation split: WORKDIR/evaluation/pretrain.json. A
-fine-tuning is measured on its test split, or with `--split=validation` on that, which
-is what own pairs have: WORKDIR/evaluation/test.json (or validation.json) and, with all
-outputs, predictions.jsonl (or validation_predictions.jsonl).
+A pre-training is evaluated on its validation split: DIR/evaluation/pretrain.json. A
+fine-tuning is evaluated on its test split or, with `--split=validation` and where there
+is no test split, on validation: DIR/evaluation/test.json (or validation.json) and, with
+all outputs, predictions.jsonl (or validation_predictions.jsonl).
 
-`--oracle_length` adds a row in which each text was given as many positions as its
-reference has, as in the published code: to know how much that helps. Row, file and
-outputs say so by name.
+`--oracle_length` also decodes every text with the number of positions of its reference,
+as the published code does. These results are marked in all files.
 """
-
-from pathlib import Path
 
 import ml_collections
 from absl import flags
@@ -22,21 +19,18 @@ from absl import flags
 from elmer_jax.commands import runner
 
 _SPLIT = flags.DEFINE_enum(
-  "split", None, ["test", "validation"], "What is measured; see the top of the file."
+  "split", None, ["test", "validation"], "The split to evaluate; by default see above."
 )
-
-
 _ORACLE = flags.DEFINE_bool(
-  "oracle_length", False, "Also decode with the references' lengths, to compare."
+  "oracle_length", False, "Also decode with the lengths of the references."
 )
 
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
-  from elmer_jax.commands import pipeline
-  from elmer_jax.reports.run_report import write_report
+  from elmer_jax.commands import pipeline, reporting
 
   pipeline.evaluate(config, workdir, _SPLIT.value, oracle_length=_ORACLE.value)
-  write_report([workdir], Path(workdir) / "report")
+  reporting.report([workdir], f"{workdir}/report")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Text in, text out, a line each: line n of the output belongs to line n of the input.
+"""Generates a text for each line: line n of the output belongs to line n of the input.
 
-python -m elmer_jax.generate --checkpoint=DIR --input=FILE|- --output=FILE|-
+    python -m elmer_jax.generate --checkpoint=DIR --input=FILE|- --output=FILE|-
 
 An empty line gives an empty line. A line break in a generated text becomes a space.
+With --format=jsonl each line is an object: text, token_ids, tokens, confidence, and
+layers that count from 1: exit_layers (the layer that gave each token), stable_layers
+(the layer from which its prediction stays the same), by_layer (all predictions).
 """
 
 import contextlib
@@ -21,48 +24,53 @@ from elmer_jax.commands.runner import run_flags
 from elmer_jax.core import compile_cache
 from elmer_jax.core.atomic_files import replacing
 from elmer_jax.core.errors import UserError
-from elmer_jax.decoding.incremental import Search
+from elmer_jax.decoding import strategies
 from elmer_jax.generation import api
-from elmer_jax.generation.generation_progress import Progress
+from elmer_jax.generation.generation_progress import GenerationProgress
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir or checkpoint.")
 _INPUT = flags.DEFINE_string("input", "-", "Text file, a source a line; - is stdin.")
-_OUTPUT = flags.DEFINE_string("output", "-", "Where the texts go; - is stdout.")
+_OUTPUT = flags.DEFINE_string("output", "-", "File for the texts; - is stdout.")
 _FORMAT = flags.DEFINE_enum(
-  "format", "text", ["text", "jsonl"], "jsonl adds ids, exit layers, confidences."
+  "format", "text", ["text", "jsonl"], "jsonl adds ids, layers and confidences."
 )
 _EXIT = flags.DEFINE_string(
-  "exit", None, "soft, hard or none; default: as it was trained. Or gated: `calibrate`."
+  "exit",
+  None,
+  "none, soft, hard, or gated (after calibrate); default: what the model was trained "
+  "for.",
 )
 _DEPTH = flags.DEFINE_integer(
-  "depth", None, "Decoder layers that run; default: all, or as the exit has it."
+  "depth", None, "With --exit=none: the number of decoder layers that run.", 1
 )
 _THRESHOLD = flags.DEFINE_float(
   "threshold",
   None,
-  "Of hard exit: a token leaves at the first layer whose distribution has an entropy "
-  "below it, in nats. Of gated exit: a text stops once the gate takes this share of it "
-  "to be settled. Default: the checkpoint's.",
+  "Hard exit: a token exits at the first layer whose entropy, in nats, is below it. "
+  "Gated exit: a text stops once the gate expects this share of its tokens to be "
+  "final. Default: the checkpoint's.",
 )
 _SHORTLIST = flags.DEFINE_integer(
   "shortlist",
   0,
-  "Of soft exit: guesses below the last layer come from so many tokens, chosen for "
-  "each text behind the first. Faster with a large vocabulary, and approximate. "
-  "Default: 0, from all.",
+  "Soft exit: the layers below the last predict from this many tokens, chosen for each "
+  "text after the first layer. An approximation, faster with a large vocabulary. 0: "
+  "from all tokens.",
   0,
 )
 _DTYPE = flags.DEFINE_enum(
   "dtype", None, ["float32", "bfloat16"], "Of the computation; default: as trained."
 )
 _LENGTH = flags.DEFINE_integer(
-  "target_length", None, "Positions to decode; default: as it was trained.", 1
+  "target_length", None, "Positions to decode; default: the model's.", 1
 )
 _BATCH = flags.DEFINE_integer("batch_size", 32, "Texts at a time.", 1)
 _BEAMS = flags.DEFINE_integer(
-  "beams", None, "Of an autoregressive model: 1 is greedy; default: as it came.", 1
+  "beams", None, "Autoregressive models: 1 is greedy; default: the checkpoint's.", 1
 )
-_KEEP = flags.DEFINE_bool("keep_repeats", False, "Keep tokens that repeat the last.")
+_KEEP = flags.DEFINE_bool(
+  "keep_repeats", False, "Keep tokens that equal their left neighbour."
+)
 
 
 def main() -> None:
@@ -70,25 +78,18 @@ def main() -> None:
     raise UserError("--checkpoint is missing: the workdir of a run")
   compile_cache.cache_programs()
   with _reader(_INPUT.value) as source:
-    # Only now is it worth loading a model.
+    # The input can be read: only now is it worth loading a model.
     model = api.load(_CHECKPOINT.value)
-    if _DEPTH.value is not None:
-      model = model.at_depth(_DEPTH.value)
     if _DTYPE.value is not None:
       model = model.in_dtype(_DTYPE.value)
-    results = api.stream(
-      model,
-      _lines(source),
-      exit=_EXIT.value,
-      threshold=_THRESHOLD.value,
-      shortlist=_SHORTLIST.value,
+    settings = api.Settings(
       target_length=_LENGTH.value,
       batch_size=_BATCH.value,
       remove_repeats=False if _KEEP.value else None,
-      search=_search(model),
       details=_FORMAT.value == "jsonl",
     )
-    progress = Progress(source)
+    results = api.stream(model, _lines(source), _decoding(model), settings)
+    progress = GenerationProgress(source)
     with _writer(_OUTPUT.value) as output:
       for result in results:
         output.write(_line(model, result) + "\n")
@@ -96,10 +97,18 @@ def main() -> None:
     progress.end()
 
 
-def _search(model: api.Model) -> Search | None:
-  if _BEAMS.value is None:
-    return None
-  return dataclasses.replace(model.search, beams=_BEAMS.value)
+def _decoding(model: api.Model) -> strategies.Strategy:
+  search = None
+  if _BEAMS.value is not None:
+    search = dataclasses.replace(model.search, beams=_BEAMS.value)
+  return strategies.from_words(
+    model,
+    exit=_EXIT.value,
+    threshold=_THRESHOLD.value,
+    shortlist=_SHORTLIST.value,
+    depth=_DEPTH.value,
+    search=search,
+  )
 
 
 def _lines(source: TextIO) -> Iterator[str]:
@@ -110,29 +119,30 @@ def _lines(source: TextIO) -> Iterator[str]:
 def _line(model: api.Model, result: api.Result) -> str:
   if _FORMAT.value == "text":
     return " ".join(result.text.split())
-  return json.dumps(
-    {
-      "text": result.text,
-      "token_ids": result.token_ids.tolist(),
-      "tokens": model.vocabulary.pieces(result.token_ids),
-      "exit_layers": result.exit_layers.tolist(),
-      "confidence": [round(float(share), 4) for share in result.confidence],
-      "by_layer": [model.vocabulary.pieces(ids) for ids in result.by_layer],
-    },
-    ensure_ascii=False,
-  )
+  pieces = model.vocabulary.pieces
+  fields = {
+    "text": result.text,
+    "token_ids": result.token_ids.tolist(),
+    "tokens": pieces(result.token_ids),
+    "confidence": [round(float(share), 4) for share in result.confidence],
+    "exit_layers": result.exit_layers.tolist(),
+  }
+  if result.by_layer is not None:
+    fields["stable_layers"] = result.stable_layers.tolist()
+    fields["by_layer"] = [pieces(ids) for ids in result.by_layer]
+  return json.dumps(fields, ensure_ascii=False)
 
 
 @contextlib.contextmanager
 def _reader(path: str) -> Iterator[TextIO]:
   """Yields a text file in which only a line feed ends a line."""
-  form = {"encoding": "utf-8-sig", "errors": "replace", "newline": "\n"}
+  options = {"encoding": "utf-8-sig", "errors": "replace", "newline": "\n"}
   if path == "-":
-    sys.stdin.reconfigure(**form)
+    sys.stdin.reconfigure(**options)
     yield sys.stdin
     return
   try:
-    file = open(path, **form)  # noqa: SIM115
+    file = open(path, **options)  # noqa: SIM115
   except OSError as error:
     raise UserError(f"--input={path} can't be read: {error.strerror}") from error
   with file:
@@ -141,9 +151,9 @@ def _reader(path: str) -> Iterator[TextIO]:
 
 @contextlib.contextmanager
 def _writer(path: str) -> Iterator[TextIO]:
-  """Yields a file that appears under its name once it is complete."""
+  """Yields a file that takes its name once it is complete."""
   if path == "-":
-    # Whoever reads along gets every line at once.
+    # A reader of the pipe gets every line as soon as it is written.
     sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
     yield sys.stdout
     return

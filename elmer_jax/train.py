@@ -1,8 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pre-trains or fine-tunes; the objective is configuration. Resumes by itself.
+"""Pre-trains or fine-tunes a model, or continues to do so.
 
-python -m elmer_jax.train --config=configs/NAME.py --workdir=DIR
+    python -m elmer_jax.train --config=NAME --workdir=DIR
+    python -m elmer_jax.train --workdir=DIR --config.train.steps=2000
+
+The objective is a key of the configuration. The second form continues a run.
 """
 
 import ml_collections
@@ -14,9 +17,9 @@ _DISTRIBUTED = flags.DEFINE_string(
   "distributed",
   "",
   "For a run of several processes: auto (TPU pods, Slurm, MPI), or HOST:PORT,COUNT,"
-  "INDEX (where process 0 listens, how many there are, which one this is).",
+  "INDEX: the address of process 0, the number of processes, the index of this one.",
 )
-_PATIENCE = flags.DEFINE_float(
+_TIMEOUT = flags.DEFINE_float(
   "distributed_timeout", 300, "Seconds that these processes wait for each other."
 )
 
@@ -24,7 +27,7 @@ _PATIENCE = flags.DEFINE_float(
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   from elmer_jax.commands import pipeline
 
-  pipeline.train(config, workdir, _DISTRIBUTED.value, _PATIENCE.value)
+  pipeline.train(config, workdir, _DISTRIBUTED.value, _TIMEOUT.value)
 
 
 if __name__ == "__main__":

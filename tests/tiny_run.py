@@ -12,8 +12,8 @@ import optax
 
 from elmer_jax import configuration
 from elmer_jax.checkpoints import orbax_checkpoint
-from elmer_jax.checkpoints.train_state import State
-from elmer_jax.commands import run_folder
+from elmer_jax.checkpoints.train_state import TrainState
+from elmer_jax.commands.run_folder import claim_run_folder
 from elmer_jax.model import elmer
 from elmer_jax.tokenizer.bpe import Vocabulary
 
@@ -24,19 +24,19 @@ def write(
   config: ml_collections.ConfigDict, workdir: Path, vocabulary: Vocabulary
 ) -> None:
   """Writes configuration, checkpoint and metrics, as far as `evaluate` reads them."""
-  run_folder.claim(config, str(workdir))
+  claim_run_folder(config, str(workdir))
   sizes = configuration.model_config(config, vocabulary.size)
   params = listening(elmer.initialise(sizes, 0))
-  state = State(jnp.int32(STEP), params, optax.adam(1e-3).init(params))
+  state = TrainState(jnp.int32(STEP), params, optax.adam(1e-3).init(params))
   metadata = {
-    "model": orbax_checkpoint.describe(sizes),
+    "model": orbax_checkpoint.model_sizes(sizes),
     "objective": config.objective.to_dict(),
     "source_length": config.data.source_length,
     "target_length": config.data.target_length,
     "seconds": 0.0,
   }
-  folder = orbax_checkpoint.folder_of(str(workdir))
-  with orbax_checkpoint.open_manager(folder, keep=1) as manager:
+  folder = orbax_checkpoint.checkpoints_folder(str(workdir))
+  with orbax_checkpoint.open_manager(folder, max_to_keep=1) as manager:
     orbax_checkpoint.save(manager, state, metadata)
     manager.wait_until_finished()
   vocabulary.save(folder / "vocabulary")

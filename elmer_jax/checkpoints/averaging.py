@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The mean of the weights of a run's last checkpoints, as a run of its own.
+"""Checkpoint averaging: the mean of the weights of a run's newest checkpoints.
 
-It costs a run no memory and no time, as a running mean beside the weights would, and
-how many are averaged can be chosen afterwards.
+Unlike a running average it costs no memory or time in training, and the number of
+checkpoints is chosen afterwards.
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -17,15 +18,15 @@ from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.core.errors import UserError
 from elmer_jax.tokenizer.bpe import Vocabulary
 
-# What tells of the run; the report needs it.
-_ABOUT = ("config.json", "metrics.jsonl", "timing.json")
+# Files of the run that its report reads.
+_RUN_FILES = ("config.json", "metrics.jsonl", "timing.json")
 
 
 def average(run: str, output: str, last: int) -> None:
-  """Writes the mean of a run's `last` newest checkpoints as a run of its own.
+  """Writes the mean of a run's `last` newest checkpoints as a new run's folder.
 
   Raises:
-    UserError: the run has fewer, or `output` exists or can't be made.
+    UserError: the run has fewer checkpoints, or `output` exists or can't be created.
   """
   folder = Path(output)
   if folder.exists():
@@ -34,33 +35,43 @@ def average(run: str, output: str, last: int) -> None:
   try:
     folder.mkdir(parents=True)
   except OSError as error:
-    raise UserError(f"--output={output} can't be made: {error.strerror}") from None
-  for name in _ABOUT:
+    raise UserError(f"--output={output} can't be created: {error.strerror}") from None
+  for name in _RUN_FILES:
     if (Path(run) / name).is_file():
       shutil.copy(Path(run) / name, folder / name)
-  checkpoints = orbax_checkpoint.folder_of(output)
+  _keep_cache(run, folder / "config.json")
+  checkpoints = orbax_checkpoint.checkpoints_folder(output)
   Vocabulary.load(mean.vocabulary).save(checkpoints / "vocabulary")
   step = mean.metadata["averaged"][-1]
-  orbax_checkpoint.write_weights(
+  orbax_checkpoint.save_params(
     str(checkpoints), mean.config, mean.params, mean.metadata, step
   )
-  logging.info("%s has the mean of updates %s", output, mean.metadata["averaged"])
+  logging.info("%s is the mean of steps %s", output, mean.metadata["averaged"])
 
 
-def mean_of_last(path: str, last: int) -> orbax_checkpoint.Loaded:
+def _keep_cache(run: str, path: Path) -> None:
+  """Sets `data.cache` in a copy of a run's configuration to the cache of the run."""
+  if path.is_file():
+    config = json.loads(path.read_text())
+    data = config.setdefault("data", {})
+    data["cache"] = data.get("cache") or str(Path(run).absolute() / "cache")
+    path.write_text(json.dumps(config, indent=2) + "\n")
+
+
+def mean_of_last(path: str, last: int) -> orbax_checkpoint.LoadedCheckpoint:
   """Reads the mean of the weights of a run's `last` newest checkpoints.
 
-  One at a time is in memory, beside their sum in float64. Its metadata is the newest
-  one's, with their numbers under "averaged".
+  Memory holds one checkpoint and the sum in float64. The metadata is that of the newest
+  checkpoint, with the averaged steps under "averaged".
 
   Raises:
-    UserError: there are fewer.
+    UserError: the run has fewer checkpoints.
   """
-  folder, steps = orbax_checkpoint.steps_of(path)
+  folder, steps = orbax_checkpoint.list_steps(path)
   if len(steps) < last:
     raise UserError(
-      f"{path} has {len(steps)} checkpoints, not {last}: set checkpoint.keep higher "
-      "for the training, or average fewer"
+      f"{path} has {len(steps)} checkpoints, not {last}: train with a higher "
+      "checkpoint.max_to_keep, or average fewer"
     )
   chosen, total = steps[-last:], None
   for step in chosen:

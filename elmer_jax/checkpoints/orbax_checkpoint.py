@@ -4,27 +4,27 @@
 
     WORKDIR/checkpoints/
       vocabulary/        vocab.json, merges.txt
-      1500/              one folder an update, complete or not there at all
+      1500/              one folder per saved step, complete or absent
         params/          nested dict of float32 arrays
         optimizer/       nested dict of arrays
         metadata/        format, model sizes, lengths, objective, seconds spent
-        gate.npz         where one was made: when a text may stop (`gate_file`)
+        gate.npz         optional exit gate, see `gate_file`
 
-No flax or optax type is stored, so a file outlives their layouts. A save that was cut
-short leaves a folder under a temporary name, which the next start passes over.
+No Flax or Optax type is stored, so checkpoints do not depend on their class layouts. An
+interrupted save leaves a folder with a temporary name, which is ignored.
 """
 
 import dataclasses
+import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import ml_collections
 import orbax.checkpoint as ocp
 from etils import epath
 
 from elmer_jax.checkpoints.huggingface import hf_folder
-from elmer_jax.checkpoints.train_state import State
+from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.core.errors import UserError
 from elmer_jax.decoding.gate import gate_file
 from elmer_jax.model import elmer
@@ -33,32 +33,39 @@ from elmer_jax.parallel import sharding
 
 FORMAT = 1
 ITEMS = ("params", "optimizer", "metadata")
+# Fields of `ModelConfig` that weights do not determine; all others are sizes.
+_NOT_SIZES = {"dropout", "init_stddev", "dtype", "remat", "head_chunk", "soft_exit"}
 
 
-def folder_of(workdir: str) -> epath.Path:
+def checkpoints_folder(workdir: str) -> epath.Path:
+  """Returns where the checkpoints of a run are."""
   return epath.Path(workdir).absolute() / "checkpoints"
 
 
 def open_manager(
-  folder: epath.Path, keep: int | None = None, in_background: bool = True
+  folder: epath.Path, max_to_keep: int | None = None, in_background: bool = True
 ) -> ocp.CheckpointManager:
-  """Opens a folder of checkpoints; with `keep`, for writing as well.
+  """Opens a folder of checkpoints.
 
-  Writing in the background takes a copy of everything first.
+  Args:
+    folder: of the checkpoints.
+    max_to_keep: number of newest checkpoints that are kept; None: read only.
+    in_background: whether writing is asynchronous, from a copy of the arrays.
   """
+  writes = max_to_keep is not None
   options = ocp.CheckpointManagerOptions(
-    max_to_keep=keep,
-    create=keep is not None,
-    read_only=keep is None,
-    enable_async_checkpointing=keep is not None and in_background,
+    max_to_keep=max_to_keep,
+    create=writes,
+    read_only=not writes,
+    enable_async_checkpointing=writes and in_background,
   )
   return ocp.CheckpointManager(folder, item_names=ITEMS, options=options)
 
 
 def save(
-  manager: ocp.CheckpointManager, state: State, metadata: dict[str, Any]
+  manager: ocp.CheckpointManager, state: TrainState, metadata: dict[str, Any]
 ) -> None:
-  """Starts writing `state`; returns once its arrays have been copied."""
+  """Starts writing `state`; returns as soon as its arrays are copied."""
   manager.save(
     int(state.step),
     args=ocp.args.Composite(
@@ -70,14 +77,10 @@ def save(
 
 
 def restore(
-  manager: ocp.CheckpointManager, step: int, shapes: State, shardings: State
-) -> tuple[State, dict[str, Any]]:
-  """Reads checkpoint `step` onto the devices that `shardings` names."""
-  abstract = jax.tree.map(
-    lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
-    shapes,
-    shardings,
-  )
+  manager: ocp.CheckpointManager, step: int, shapes: TrainState, shardings: TrainState
+) -> tuple[TrainState, dict[str, Any]]:
+  """Reads checkpoint `step` with the given shardings."""
+  abstract = _with_shardings(shapes, shardings)
   items = manager.restore(
     step,
     args=ocp.args.Composite(
@@ -88,24 +91,30 @@ def restore(
   )
   opt_state = _from_plain(abstract.opt_state, items.optimizer)
   count = jax.device_put(jax.numpy.int32(step), shardings.step)
-  return State(count, items.params, opt_state), items.metadata
+  return TrainState(count, items.params, opt_state), items.metadata
 
 
-def steps_of(path: str) -> tuple[epath.Path, list[int]]:
-  """Returns the folder of a run's checkpoints, and their numbers, rising."""
-  folder, _ = find(path)
-  steps = sorted(int(item.name) for item in folder.iterdir() if item.name.isdigit())
-  return folder, steps
-
-
-def find(path: str) -> tuple[epath.Path, int]:
-  """Finds the newest checkpoint at `path`: a workdir, its checkpoints, or one of them.
-
-  Returns:
-    The folder of checkpoints and the number of the one meant.
+def list_steps(path: str) -> tuple[epath.Path, list[int]]:
+  """Returns the folder of a run's checkpoints and their steps in ascending order.
 
   Raises:
-    UserError: if there is none.
+    UserError: there is no checkpoint.
+  """
+  folder, _ = find_checkpoint(path)
+  return folder, _steps_in(folder)
+
+
+def find_checkpoint(path: str) -> tuple[epath.Path, int]:
+  """Finds the newest checkpoint at `path`.
+
+  Args:
+    path: a run's folder, its folder of checkpoints, or one checkpoint.
+
+  Returns:
+    The folder of checkpoints and the step of the checkpoint.
+
+  Raises:
+    UserError: there is no checkpoint.
   """
   place = epath.Path(path).absolute()
   if not place.exists():
@@ -113,38 +122,63 @@ def find(path: str) -> tuple[epath.Path, int]:
   if (place / "params").exists() and place.name.isdigit():
     return place.parent, int(place.name)
   for folder in (place / "checkpoints", place):
-    if folder.is_dir():
-      steps = [int(item.name) for item in folder.iterdir() if item.name.isdigit()]
-      if steps:
-        return folder, max(steps)
-  raise UserError(f"there is no checkpoint at {path}: a run's workdir has some")
-
-
-def vocabulary_of(path: str) -> epath.Path:
-  """Returns the folder of the vocabulary that belongs to the weights at `path`."""
-  if hf_folder.is_one(path):
-    return epath.Path(path).absolute()
-  return find(path)[0] / "vocabulary"
-
-
-def use_its_vocabulary(config: ml_collections.ConfigDict) -> None:
-  """Sets `data.vocabulary` to that of `init_from`, where only the latter is given."""
-  if config.init_from and not config.data.vocabulary:
-    config.data.vocabulary = str(vocabulary_of(config.init_from))
-
-
-def is_finished(workdir: str, steps: int) -> bool:
-  """Tells whether a run has a checkpoint of its last update."""
-  folder = folder_of(workdir)
-  if not folder.is_dir():
-    return False
-  return any(
-    int(item.name) >= steps for item in folder.iterdir() if item.name.isdigit()
+    if steps := _steps_in(folder):
+      return folder, steps[-1]
+  raise UserError(
+    f"there is no checkpoint at {path}: name the folder of a run that was trained"
   )
 
 
-class Loaded(NamedTuple):
-  """Weights without an optimizer, and what belongs to them."""
+def is_finished(workdir: str, steps: int) -> bool:
+  """Returns whether a run has a checkpoint of step `steps` or a later one."""
+  return any(step >= steps for step in _steps_in(checkpoints_folder(workdir)))
+
+
+def _steps_in(folder: epath.Path) -> list[int]:
+  if not folder.is_dir():
+    return []
+  return sorted(int(item.name) for item in folder.iterdir() if item.name.isdigit())
+
+
+def vocabulary_folder(path: str) -> epath.Path:
+  """Returns the folder of the vocabulary that belongs to the weights at `path`."""
+  if hf_folder.is_one(path):
+    return epath.Path(path).absolute()
+  return find_checkpoint(path)[0] / "vocabulary"
+
+
+def size_names() -> list[str]:
+  """Returns the fields of `ModelConfig` that weights determine."""
+  fields = dataclasses.fields(ModelConfig)
+  return [field.name for field in fields if field.name not in _NOT_SIZES]
+
+
+def read_sizes(path: str) -> dict[str, Any]:
+  """Returns the sizes that the weights at `path` determine, as fields of `ModelConfig`.
+
+  Neither reads the weights nor initialises JAX's devices.
+
+  Args:
+    path: of a checkpoint or a Hugging Face folder.
+
+  Raises:
+    UserError: there is neither, or it can't be read.
+  """
+  if hf_folder.is_one(path):
+    config = hf_folder.read_model_config(path)
+  else:
+    folder, step = find_checkpoint(path)
+    file = folder / str(step) / "metadata" / "metadata"
+    try:
+      metadata = json.loads(file.read_text())
+      config = ModelConfig(**metadata["model"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+      raise UserError(f"{file} can't be read: {error}") from None
+  return {name: getattr(config, name) for name in size_names()}
+
+
+class LoadedCheckpoint(NamedTuple):
+  """Weights without the optimizer's state, and what describes them."""
 
   config: ModelConfig
   params: dict  # nested dict of float32 arrays
@@ -154,21 +188,24 @@ class Loaded(NamedTuple):
   gate: gate_file.Calibrated | None = None
 
 
-def load(path: str, places: Callable[[ModelConfig], dict] | None = None) -> Loaded:
-  """Reads the weights of a checkpoint, or of a Hugging Face folder.
+def load(
+  path: str, param_shardings: Callable[[ModelConfig], dict] | None = None
+) -> LoadedCheckpoint:
+  """Reads the weights of a checkpoint or of a Hugging Face folder.
 
   Args:
-    path: of either.
-    places: gives a sharding for every parameter of a model; by default all are read
-      onto this process's first device. Those of a Hugging Face folder stay in memory.
+    path: of a run, a checkpoint or a Hugging Face folder.
+    param_shardings: returns the sharding of each parameter; by default all are on this
+      process's first device. A Hugging Face folder is always read as NumPy arrays.
 
   Raises:
-    UserError: there are none, or they can't be read.
+    UserError: there are no weights, or they can't be read.
   """
+  vocabulary = vocabulary_folder(path)
   if hf_folder.is_one(path):
     folder = hf_folder.read(path)
-    return Loaded(folder.config, folder.params, folder.metadata, vocabulary_of(path))
-  folder, step = find(path)
+    return LoadedCheckpoint(folder.config, folder.params, folder.metadata, vocabulary)
+  folder, step = find_checkpoint(path)
   with open_manager(folder) as manager:
     args = ocp.args.Composite(metadata=ocp.args.JsonRestore())
     metadata = manager.restore(step, args=args).metadata
@@ -179,101 +216,111 @@ def load(path: str, places: Callable[[ModelConfig], dict] | None = None) -> Load
       )
     config = ModelConfig(**metadata["model"])
     shapes = jax.eval_shape(lambda: elmer.initialise(config, 0))
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    abstract = jax.tree.map(
-      lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
-      shapes,
-      places(config) if places else jax.tree.map(lambda _: here, shapes),
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    shardings = (
+      param_shardings(config)
+      if param_shardings
+      else jax.tree.map(lambda _: device, shapes)
     )
+    abstract = _with_shardings(shapes, shardings)
     args = ocp.args.Composite(params=ocp.args.StandardRestore(abstract))
     params = manager.restore(step, args=args).params
   gate = gate_file.read(folder / str(step), config)
-  return Loaded(config, params, metadata | {"step": step}, vocabulary_of(path), gate)
+  return LoadedCheckpoint(config, params, metadata | {"step": step}, vocabulary, gate)
 
 
-def write_weights(
+def save_params(
   path: str,
   config: ModelConfig,
   params: dict,
   metadata: dict[str, Any],
   step: int = 0,
-  keep: int = 1,
+  max_to_keep: int = 1,
 ) -> None:
-  """Writes weights alone as checkpoint `step` of the folder `path`."""
+  """Writes weights without an optimizer's state as checkpoint `step` of a folder."""
   items = ocp.args.Composite(
     params=ocp.args.StandardSave(params),
     metadata=ocp.args.JsonSave(
-      {**metadata, "format": FORMAT, "model": describe(config)}
+      {**metadata, "format": FORMAT, "model": model_sizes(config)}
     ),
   )
   folder = epath.Path(path).absolute()
-  with open_manager(folder, keep=keep, in_background=False) as manager:
+  with open_manager(folder, max_to_keep, in_background=False) as manager:
     manager.save(step, args=items)
 
 
-def start_from(path: str, config: ModelConfig, fresh: dict) -> dict:
-  """Returns parameters for a new run: those of `path`, `fresh` where it has none.
+def load_initial_params(path: str, config: ModelConfig, fresh: dict) -> dict:
+  """Returns the parameters of `path` for a new run, with the shardings of `fresh`.
 
-  They lie where those of `fresh` do; no device or process reads more than its part of a
-  checkpoint. Only the soft-exit projection may be missing there; it starts as the
-  identity.
+  Each process reads only its own shards of a checkpoint. The soft-exit projection may
+  be missing at `path`; the one of `fresh`, the identity, is used then.
 
   Raises:
-    UserError: if the checkpoint's sizes are not those of `config`.
+    UserError: the checkpoint's sizes are not those of `config`.
   """
   shardings = jax.tree.map(lambda leaf: leaf.sharding, fresh)
 
-  def places(theirs: ModelConfig) -> dict:
-    _check_sizes(path, theirs, config)
-    shapes = jax.eval_shape(lambda: elmer.initialise(theirs, 0))
-    # A projection that isn't wanted here is small enough to lie anywhere.
-    anywhere = sharding.replicated(shardings["tokens"].mesh)
+  def param_shardings(stored: ModelConfig) -> dict:
+    _check_sizes(path, stored, config)
+    shapes = jax.eval_shape(lambda: elmer.initialise(stored, 0))
+    # A projection that this run does not use is small: it can be replicated.
+    replicated = sharding.replicated(shardings["tokens"].mesh)
     return {
-      name: shardings.get(name) or jax.tree.map(lambda _: anywhere, part)
+      name: shardings.get(name) or jax.tree.map(lambda _: replicated, part)
       for name, part in shapes.items()
     }
 
-  theirs, params = load(path, places)[:2]
-  if hf_folder.is_one(path):
-    _check_sizes(path, theirs, config)
-  params = {name: value for name, value in params.items() if name in fresh}
-  read = {name: shardings[name] for name in params}
-  return fresh | sharding.from_everywhere(params, read)
+  loaded = load(path, param_shardings)
+  _check_sizes(path, loaded.config, config)
+  params = {name: value for name, value in loaded.params.items() if name in fresh}
+  used = {name: shardings[name] for name in params}
+  return fresh | sharding.shard_host_arrays(params, used)
 
 
-def _check_sizes(path: str, theirs: ModelConfig, config: ModelConfig) -> None:
-  free = {"dropout", "init_stddev", "dtype", "remat", "head_chunk", "soft_exit"}
+def _check_sizes(path: str, stored: ModelConfig, config: ModelConfig) -> None:
   differing = [
     f"model.{name} {value} there, {getattr(config, name)} here"
-    for name, value in describe(theirs).items()
-    if name not in free and value != getattr(config, name)
+    for name, value in model_sizes(stored).items()
+    if name not in _NOT_SIZES and value != getattr(config, name)
   ]
   if differing:
     raise UserError(f"init_from={path} has other sizes: {'; '.join(differing)}")
 
 
-def describe(config: ModelConfig) -> dict[str, Any]:
-  """Returns the model's sizes as JSON."""
+def model_sizes(config: ModelConfig) -> dict[str, Any]:
+  """Returns the model's configuration as a JSON object."""
   return dataclasses.asdict(config)
 
 
+def _with_shardings(shapes, shardings):
+  return jax.tree.map(
+    lambda leaf, sharding: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=sharding
+    ),
+    shapes,
+    shardings,
+  )
+
+
 def _to_plain(tree) -> dict:
-  """Turns a tree of any types into nested dicts, by the names along each path."""
+  """Converts a tree of any node types to nested dicts with the same key names."""
   plain: dict = {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
     *outer, last = (jax.tree_util.keystr((key,), simple=True) for key in path)
-    place = plain
+    node = plain
     for name in outer:
-      place = place.setdefault(name, {})
-    place[last] = leaf
+      node = node.setdefault(name, {})
+    node[last] = leaf
   return plain
 
 
 def _from_plain(template, plain: dict):
+  """Converts nested dicts back to the node types of `template`."""
+
   def pick(path, _):
-    place = plain
+    node = plain
     for key in path:
-      place = place[jax.tree_util.keystr((key,), simple=True)]
-    return place
+      node = node[jax.tree_util.keystr((key,), simple=True)]
+    return node
 
   return jax.tree_util.tree_map_with_path(pick, template)

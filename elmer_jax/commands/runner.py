@@ -1,142 +1,156 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands have in common: flags, one-line errors, exit status.
+"""What the commands have in common: flags, help, one-line errors, exit status.
 
-Every command is a function `main(config, workdir)` handed to `run`.
+A command is a module of this package with a function `main`, which it hands to `run`,
+`run_without_folder` or `run_flags`.
 """
 
-import difflib
 import logging as python_logging
 import os
-import re
 import sys
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn, TypeVar
 
 import ml_collections
-from absl import app, flags, logging
-from ml_collections import config_flags
+from absl import flags, logging
 
-from elmer_jax import configuration, huge_pages
+import elmer_jax
+from elmer_jax import configuration
+from elmer_jax.commands import config_files, resolution
+from elmer_jax.configuration import RUN, Schema
 from elmer_jax.core.errors import UserError
 
-Main = Callable[[ml_collections.ConfigDict, str], None]
-Default = Callable[[], ml_collections.ConfigDict]
+Value = TypeVar("Value")
 
 
-def define_run_flags() -> None:
-  """Defines `--config` and `--workdir`, the flags of everything that is a run."""
-  define_config_flag()
-  flags.DEFINE_string("workdir", None, "Folder of the run; made if it is missing.")
-
-
-def define_config_flag() -> None:
-  """Defines `--config`, and with it `--config.KEY` for every key."""
-  config_flags.DEFINE_config_file(
-    "config", None, "Path of a configuration file, such as configs/quickstart.py."
-  )
-
-
-def run(main: Main, default: Default | None = None) -> None:
-  """Parses `--config` and `--workdir`, calls `main` and ends the process.
+def run(
+  main: Callable[[ml_collections.ConfigDict, str], None], schema: Schema = RUN
+) -> None:
+  """Runs a command on the run that `--config` and `--workdir` name.
 
   Args:
-    main: the command.
-    default: gives the keys of its configurations, by default those of a run.
+    main: the command; it takes the resolved configuration and the run's folder.
+    schema: the kind of its configuration.
   """
-  default = default or _default_of_runs
 
-  def with_flags() -> None:
-    _require("config", "workdir")
-    main(_configuration(default), flags.FLAGS.workdir)
+  def start(argv: list[str]) -> None:
+    resolved = resolution.resolve(argv, schema)
+    _parse_flags(resolved.arguments)
+    main(resolved.config, resolved.workdir)
 
-  define_run_flags()
-  run_flags(with_flags, default)
+  _run(main, start, _config_help(schema) + [_WORKDIR_HELP])
 
 
 def run_without_folder(main: Callable[[ml_collections.ConfigDict], None]) -> None:
-  """Does the same for a command that needs `--config` alone."""
+  """Runs a command that needs `--config` alone."""
 
-  def with_flag() -> None:
-    _require("config")
-    main(_configuration(_default_of_runs))
+  def start(argv: list[str]) -> None:
+    resolved = resolution.resolve(argv, has_workdir=False)
+    _parse_flags(resolved.arguments)
+    main(resolved.config)
 
-  define_config_flag()
-  run_flags(with_flag, _default_of_runs)
-
-
-def _default_of_runs() -> ml_collections.ConfigDict:
-  return configuration.default()
+  _run(main, start, _config_help(RUN))
 
 
-def _require(*names: str) -> None:
-  for name in names:
-    if flags.FLAGS[name].value is None:
-      raise UserError(f"--{name} is missing: see README.md for the commands")
+def run_flags(main: Callable[[], None]) -> None:
+  """Runs a command that has its own flags alone."""
+
+  def start(argv: list[str]) -> None:
+    _parse_flags(argv)
+    main()
+
+  _run(main, start, [])
 
 
-def _configuration(default: Default) -> ml_collections.ConfigDict:
-  config = flags.FLAGS.config
-  path = config_flags.get_config_filename(flags.FLAGS["config"])
-  if isinstance(config, ml_collections.ConfigDict):
-    if config.keys() != default().keys():
-      raise UserError(
-        f"--config={path} is for another command: its docstring says for which"
-      )
-    return config
-  raise UserError(f"--config={path} is no configuration file: does the path exist?")
+def required(flag: flags.FlagHolder[Value]) -> Value:
+  """Returns the value of a flag; raises `UserError` if it was not given."""
+  if flag.value is None:
+    text = flags.FLAGS[flag.name].help
+    raise UserError(
+      f"--{flag.name} is missing: {text[0].lower()}{text[1:].rstrip('.')}"
+    )
+  return flag.value
 
 
-def run_flags(main: Callable[[], None], default: Default | None = None) -> None:
-  """Runs a command whose flags are already defined; a `UserError` is one line.
-
-  Args:
-    main: the command.
-    default: gives the keys of its configuration, if it has one.
-  """
-
-  def guarded(argv: list[str]) -> None:
-    if len(argv) > 1:
-      _fail(f"what is {argv[1]!r}? Every argument is a flag: --name=value")
-    _set_up_log()
-    try:
-      main()
-    except UserError as error:
-      _fail(str(error))
-    except BrokenPipeError:
-      # The reader of our output has gone (`| head`): nothing is left to say.
-      sys.stderr.close()
-      sys.exit(0)
-
-  huge_pages.ask()
-  app.run(guarded, flags_parser=lambda argv: _parse(argv, default))
+def fail(line: str) -> NoReturn:
+  """Prints an error in one line, control characters escaped, and exits with 2."""
+  shown = "".join(
+    c if c.isprintable() else c.encode("unicode_escape").decode() for c in line
+  )
+  print(f"error: {shown}", file=sys.stderr)
+  sys.exit(2)
 
 
-def _parse(argv: list[str], default: Default | None) -> list[str]:
+def _run(
+  main: Callable[..., None],
+  start: Callable[[list[str]], None],
+  shared_help: Sequence[str],
+) -> None:
+  argv = list(sys.argv)
+  if {"-h", "--help", "--helpfull", "--helpshort"} & set(argv[1:]):
+    print(_help(main.__module__, shared_help))
+    return
+  if "--version" in argv[1:]:
+    print(f"elmer_jax {elmer_jax.__version__}")
+    return
+  _set_up_log()
   try:
-    return flags.FLAGS(argv)
-  except flags.Error as error:
-    _fail(_unknown_key(argv, default) or str(error))
-  except Exception as error:  # whatever a configuration file does
-    _fail(_unknown_key(argv, default) or f"--config: {_first_line(error)}")
+    start(argv)
+  except (UserError, flags.Error) as error:
+    fail(str(error))
+  except BrokenPipeError:
+    # The reader of the output is gone (`| head`).
+    sys.stderr.close()
+    sys.exit(0)
 
 
-def _unknown_key(argv: list[str], default: Default | None) -> str | None:
-  """Returns a line about the first --config.KEY that no configuration has."""
-  if default is None:
-    return None
-  known = [f"--config.{key}" for key in configuration.flat_keys(default())]
-  for argument in argv[1:]:
-    key = argument.partition("=")[0]
-    if key.startswith("--config.") and key not in known:
-      [near] = difflib.get_close_matches(key, known, n=1, cutoff=0)
-      return f"{key} is no key of the configuration. Did you mean {near}?"
-  return None
+def _parse_flags(argv: list[str]) -> None:
+  rest = flags.FLAGS(argv)
+  if len(rest) > 1:
+    raise UserError(f"unexpected argument {rest[1]!r}; use --name=value")
+
+
+_WORKDIR_HELP = (
+  "--workdir=DIR: folder of the run, made if it is missing. If it is one of a run "
+  "already, --config is not needed."
+)
+
+
+def _config_help(schema: Schema) -> list[str]:
+  keys = configuration.flat_keys(schema.default())
+  names = [
+    name
+    for name in config_files.names()
+    if name.startswith("compare_") == (schema is configuration.COMPARISON)
+  ]
+  return [
+    f"--config=NAME: {', '.join(names)}; or the path of such a file.",
+    "--config.KEY=VALUE: changes one key of the configuration. What they mean is in "
+    f"{configuration.__file__}. Keys: {', '.join(keys)}.",
+  ]
+
+
+def _help(module: str, shared: Sequence[str]) -> str:
+  """Returns the docstring of a command's module and its flags."""
+  lines = list(shared)
+  definer = sys.argv[0] if module == "__main__" else module
+  for flag in flags.FLAGS.get_key_flags_for_module(definer):
+    default = "" if flag.value in (None, "", []) else f" Default: {flag.value}."
+    lines.append(f"--{flag.name}: {flag.help}{default}")
+  wrapped = [
+    textwrap.fill(line, 88, initial_indent="  ", subsequent_indent="      ")
+    for line in lines
+  ]
+  doc = sys.modules[module].__doc__ or ""
+  return "\n".join([doc.strip(), "", "Flags:", *wrapped])
 
 
 def _set_up_log() -> None:
-  """Sends this package's own notes, and the errors of others, to standard error."""
-  # TensorFlow, where it is loaded at all, tells at length that it found no GPU.
+  """Sends this package's log lines, and the errors of others, to standard error."""
+  # TensorFlow, where it is loaded at all, reports at length that it found no GPU.
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
   logging.use_absl_handler()
@@ -152,13 +166,3 @@ def _set_up_log() -> None:
       record.pathname.startswith(home) or record.levelno >= python_logging.ERROR
     )
   )
-
-
-def _first_line(error: BaseException) -> str:
-  text = re.sub(r"\s+", " ", str(error)).strip()
-  return text or type(error).__name__
-
-
-def _fail(line: str) -> None:
-  print(f"error: {line}", file=sys.stderr)
-  sys.exit(2)

@@ -2,17 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batch t = f(seed, t): no iterator has a state that could be lost or tied to a host.
 
-Training reads one endless stream of examples. Place i of the stream, counted over all
-processes, is an example that `(seed, i)` alone decides, and batch t is the places
-t·B … t·B + B - 1. So a run that resumes at step t, on any number of processes, sees
-what it would have seen.
+Training reads one endless stream of examples. Example i of the stream is a function of
+(seed, i), and batch t consists of the examples t·B … t·B + B - 1. So a run that resumes
+at step t, on any number of processes, reads the same batches as an uninterrupted one.
 
 One batch of two rows, source length 10, target length 8, from an LPLM cache. MASK is
 id 99, the full stop 5, and even ids begin a word:
 
     window of row 0      [10, 11, 5, 12, 13, 14, 5]       two sentences, three words
     sentences shuffled   [12, 13, 14, 5, 10, 11, 5]
-    words hidden         [12, 13, 99, 10, 11, 5]          14 and 5 under one MASK
+    words masked         [12, 13, 99, 10, 11, 5]          one MASK for 14 and 5
 
     source_ids  [[ 0, 12, 13, 99, 10, 11,  5,  2,  1,  1],   BOS 0, EOS 2, PAD 1
                  [ 0, 20, 99, 22,  5,  2,  1,  1,  1,  1]]
@@ -35,50 +34,49 @@ from elmer_jax.data.corruption import Corruption, corrupt, example_rng
 from elmer_jax.tokenizer.bpe import Vocabulary
 from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID, PAD_ID
 
-# More threads only fight for Python's lock: two make half as many batches as one.
+# More threads compete for Python's lock: two make half as many batches as one.
 _READING = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
 
 _EVALUATION_SEED = 0
 
 
-def lplm_rows(
+def make_lplm_example(
   window: np.ndarray, seed: int, index: int, corruption: Corruption, source_length: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns source and target of an LPLM example, int32, without padding.
+  """Returns source ids and target ids of an LPLM example, int32 [n], without padding.
 
   Args:
     window: ids [n] of the clean text.
-    seed: of the run.
-    index: of the example among those of its task, going on from epoch to epoch, so
-      that a window is corrupted in another way each time.
-    corruption: how.
-    source_length: the most ids of the source, BOS and EOS included. Insertions can
-      make a corrupted window longer: it is cut then.
+    seed: seed of the run.
+    index: index of the example in its task. It continues to count from epoch to epoch,
+      so that a window is corrupted differently in each.
+    corruption: parameters of the corruption.
+    source_length: maximum number of source ids, BOS and EOS included. Insertions can
+      make a corrupted window longer; it is truncated then.
   """
   corrupted = corrupt(window, example_rng(seed, index), corruption)
-  return source_row(corrupted, source_length), target_row(window)
+  return make_source_ids(corrupted, source_length), make_target_ids(window)
 
 
-def source_row(ids: np.ndarray, source_length: int) -> np.ndarray:
-  """Returns BOS, as many of the ids as fit into `source_length`, EOS."""
+def make_source_ids(ids: np.ndarray, source_length: int) -> np.ndarray:
+  """Returns BOS, the ids truncated to fit `source_length`, and EOS."""
   return np.concatenate([[BOS_ID], ids[: source_length - 2], [EOS_ID]], dtype=np.int32)
 
 
-def target_row(ids: np.ndarray) -> np.ndarray:
+def make_target_ids(ids: np.ndarray) -> np.ndarray:
   """Returns the ids and EOS."""
   return np.concatenate([ids, [EOS_ID]], dtype=np.int32)
 
 
 class Batches:
-  """The batches of a data set, by step.
+  """The batches of a dataset, by step.
 
-  `batches[t]` is a dict of int32 arrays `source_ids` [B/P, S] and `target_ids`
-  [B/P, T], padded with PAD: the rows of process p are rows p·B/P … (p + 1)·B/P - 1 of
-  the global batch, P being the number of processes. `len(batches)` is the number of
-  steps of a single pass; of an endless stream it is sys.maxsize.
+  `batches[t]` is a dict of int32 arrays `source_ids` [R, S] and `target_ids` [R, T],
+  padded with PAD: R rows of the global batch of B rows. `len(batches)` is the number
+  of steps of a single pass; sys.maxsize for an endless stream.
 
   Attributes:
-    examples: examples in all caches together.
+    examples: number of examples in all caches.
   """
 
   def __init__(
@@ -90,49 +88,48 @@ class Batches:
     target_length: int,
     seed: int,
     corruption: Corruption | None = None,
-    process_index: int = 0,
-    process_count: int = 1,
+    rows: np.ndarray | None = None,
     shuffle: bool = True,
     single_pass: bool = False,
   ):
     """Makes the stream of examples.
 
     Args:
-      caches: each with its rate: how often its examples come, relative to the others.
-      batch_size: B, rows of a batch over all processes.
+      caches: each with its rate, the relative frequency of its examples.
+      batch_size: B, rows of the global batch.
       source_length: S.
       target_length: T.
-      seed: decides the order and the corruption.
+      seed: determines the order and the corruption.
       corruption: of windows; None for pairs.
-      process_index: p.
-      process_count: P, divides B.
-      shuffle: whether the examples come in an order that is drawn, anew for every
-        epoch, or in that of the caches.
-      single_pass: False for an endless stream, the caches mixed by their rates. True
-        for every example once; rows that are left over in the last batch are empty: a
-        source of BOS and EOS, a target of PAD.
+      rows: integers [R], sorted and distinct: which rows of each global batch to
+        read, those that the devices of a process hold; all by default.
+      shuffle: whether each epoch has a random order, or the order of the caches.
+      single_pass: False for an endless stream, with the caches mixed by their rates.
+        True for every example once; unused rows of the last batch are empty: a source
+        of BOS and EOS, a target of PAD.
 
     Raises:
-      UserError: P doesn't divide B, or there are fewer positions than the caches need.
+      UserError: `target_length` is less than the targets in the caches need.
+      ValueError: `rows` isn't sorted, or has a row outside the batch.
     """
-    if batch_size % process_count:
-      raise UserError(
-        f"data.batch_size {batch_size} can't be shared by {process_count} processes: "
-        f"choose a multiple of {process_count}"
-      )
+    rows = np.arange(batch_size) if rows is None else np.asarray(rows)
+    if not np.array_equal(rows, np.intersect1d(rows, np.arange(batch_size))):
+      raise ValueError(f"rows must be sorted, distinct and below {batch_size}: {rows}")
     for cache, _ in caches:
       if cache.manifest["length"]["target"] >= target_length:
-        raise UserError(f"the targets in {cache.directory} don't fit {target_length}")
+        raise UserError(
+          f"the targets in {cache.directory} are longer than the target length "
+          f"{target_length}"
+        )
     self.examples = sum(len(cache) for cache, _ in caches)
     self._batch_size = batch_size
-    self._rows = batch_size // process_count
-    self._first_row = process_index * self._rows
+    self._rows = rows
     self._source_length = source_length
     self._target_length = target_length
     self._seed = seed
     self._corruption = corruption
     parts = [_Examples(cache) for cache, _ in caches]
-    # Grain takes a seed of 32 bits, and shuffles each epoch with a seed of its own.
+    # Grain takes a seed of 32 bits and derives a seed for each epoch from it.
     order = seed % 2**32 if shuffle else None
     if single_pass:
       self._stream = _single_pass(parts, order)
@@ -146,43 +143,43 @@ class Batches:
   def __getitem__(self, step: int) -> dict[str, np.ndarray]:
     if not 0 <= step < len(self):
       raise IndexError(f"there are {len(self)} steps, no step {step}")
-    source = np.full((self._rows, self._source_length), PAD_ID, np.int32)
-    target = np.full((self._rows, self._target_length), PAD_ID, np.int32)
-    first = step * self._batch_size + self._first_row
-    last = min(first + self._rows, len(self._stream))
-    # All are read before any is corrupted: in turns they push each other's code out of
-    # the processor's caches, which takes a fifth longer.
-    examples = [self._stream[place] for place in range(first, last)]
+    source = np.full((len(self._rows), self._source_length), PAD_ID, np.int32)
+    target = np.full((len(self._rows), self._target_length), PAD_ID, np.int32)
+    first = step * self._batch_size
+    rows = self._rows[self._rows < len(self._stream) - first].tolist()
+    # All are read before any is corrupted: alternating takes a fifth longer, because
+    # reading and corrupting evict each other's code from the processor's caches.
+    examples = [self._stream[first + row] for row in rows]
     for row, (example, index) in enumerate(examples):
-      source_ids, target_ids = self._row(example, index)
+      source_ids, target_ids = self._make_example(example, index)
       source[row, : len(source_ids)] = source_ids
       target[row, : len(target_ids)] = target_ids
-    # A source without any token would leave attention nothing to look at.
+    # Attention needs at least one source token.
     source[len(examples) :, :2] = BOS_ID, EOS_ID
     return {"source_ids": source, "target_ids": target}
 
-  def _row(
+  def _make_example(
     self, example: dict[str, np.ndarray], index: int
   ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns source and target [n] of an example, without padding."""
-    length = self._source_length
+    """Returns source ids and target ids [n] of an example, without padding."""
+    target, length = example["target"], self._source_length
     if self._corruption is None:
-      return source_row(example["source"], length), target_row(example["target"])
-    return lplm_rows(example["target"], self._seed, index, self._corruption, length)
+      return make_source_ids(example["source"], length), make_target_ids(target)
+    return make_lplm_example(target, self._seed, index, self._corruption, length)
 
   def iterate(
     self, start: int = 0, workers: int = 0
   ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields the batches of steps start, start + 1, …, made ahead of their use.
+    """Yields the batches of steps start, start + 1, …, prefetched.
 
     Args:
       start: the first step.
-      workers: processes that make batches; 0: a thread of this process, which suffices
-        unless a step takes less time than the making of a batch.
+      workers: number of processes that make batches; 0: a thread of this process,
+        which suffices unless a step takes less time than making a batch.
     """
     dataset = grain.MapDataset.source(self)[start:].to_iter_dataset(_READING)
     if workers:
-      # Grain's workers read flags, which only a program of absl's has parsed.
+      # Grain's workers read flags, which only an absl application has parsed.
       if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
       dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
@@ -194,10 +191,10 @@ class Batches:
 
 
 class _Examples(grain.MapDataset):
-  """The examples of a cache and their indices, epoch after epoch.
+  """The examples of a cache with their indices, which count on from epoch to epoch.
 
-  The index goes on counting from epoch to epoch. As this stands below the shuffle, it
-  names a window and an epoch, in whatever order they are read.
+  Shuffling comes after this, so that an index identifies a window and an epoch in any
+  order of reading.
   """
 
   def __init__(self, cache: Cache):
@@ -232,36 +229,33 @@ def open_batches(
   split: str,
   *,
   single_pass: bool = False,
-  process_index: int = 0,
-  process_count: int = 1,
+  rows: np.ndarray | None = None,
 ) -> Batches:
   """Opens the prepared data of a run.
 
   Args:
-    config: of the run.
-    workdir: of the run.
-    vocabulary: of the run.
+    config: configuration of the run.
+    workdir: folder of the run.
+    vocabulary: vocabulary of the run.
     split: "train", "validation" or "test".
-    single_pass: False for the endless stream of training, which `config.seed` decides.
-      True for an evaluation: every example once, in an order and with a corruption that
-      are the same for every run, so that their losses compare, and so that the first
-      batches are a fair sample.
-    process_index: see `Batches`.
-    process_count: see `Batches`.
+    single_pass: False for the endless stream of training, determined by `config.seed`.
+      True for an evaluation: every example once, shuffled and corrupted with a seed
+      that is the same for all runs, so that their losses are comparable and the first
+      batches are a representative sample.
+    rows: see `Batches`.
 
   Raises:
-    UserError: the data isn't prepared, is damaged, or doesn't fit the configuration.
+    UserError: the data isn't prepared, is damaged, or doesn't match the configuration.
   """
   caches = prepared_data.open_caches(config, workdir, vocabulary, split)
-  documents = caches[0][0].manifest["kind"] == "lplm"
+  is_lplm = caches[0][0].manifest["kind"] == "lplm"
   return Batches(
     caches,
     batch_size=config.data.batch_size,
     source_length=config.data.source_length,
     target_length=config.data.target_length,
     seed=_EVALUATION_SEED if single_pass else config.seed,
-    corruption=Corruption.of(vocabulary) if documents else None,
-    process_index=process_index,
-    process_count=process_count,
+    corruption=Corruption.from_vocabulary(vocabulary) if is_lplm else None,
+    rows=rows,
     single_pass=single_pass,
   )

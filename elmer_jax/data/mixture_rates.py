@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""How often the examples of each part of a mixture come, as `data.rates` gives it."""
+"""Parses `data.rates`, the mixing rates of the tasks of a mixture."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -9,20 +9,20 @@ from elmer_jax.core.errors import UserError
 
 
 def parse_rates(text: str, parts: Iterable[str]) -> Mapping[str, float]:
-  """Returns {"wikipedia_lplm": 1.0, …} for `data.rates`; {} where that is empty.
+  """Returns {"wikipedia_lplm": 1.0, …} for `data.rates`; {} if it is empty.
 
   Raises:
-    UserError: it names no part of the mixture, leaves one out, or a rate is no number
-      above zero.
+    UserError: a name is not a part of the mixture, a part has no rate, or a rate is
+      not a positive number.
   """
   parts = list(parts)
   rates = {}
   for entry in filter(None, map(str.strip, text.split(","))):
     name, _, rate = map(str.strip, entry.partition("="))
     if name not in parts:
-      [near] = difflib.get_close_matches(name, parts, n=1, cutoff=0)
+      [closest] = difflib.get_close_matches(name, parts, n=1, cutoff=0)
       raise UserError(
-        f"data.rates: {name!r} is no part of the task. Did you mean {near!r}?"
+        f"data.rates: the task has no part {name!r}. Did you mean {closest!r}?"
       )
     try:
       rates[name] = float(rate)
@@ -33,6 +33,6 @@ def parse_rates(text: str, parts: Iterable[str]) -> Mapping[str, float]:
   missing = [part for part in parts if part not in rates]
   if rates and missing:
     raise UserError(
-      f"data.rates has no rate for {', '.join(missing)}: give all parts one"
+      f"data.rates has no rate for {', '.join(missing)}: every part needs one"
     )
   return rates

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the vocabulary and the cache of a run, or finishes what is there."""
+"""Builds the vocabulary and the caches of a run, or completes existing ones."""
 
 import dataclasses
 import itertools
@@ -13,7 +13,7 @@ from absl import logging
 
 from elmer_jax.core.errors import UserError
 from elmer_jax.data import prepared_data
-from elmer_jax.data.cache.prepare_progress import Progress
+from elmer_jax.data.cache.prepare_progress import PrepareProgress
 from elmer_jax.data.cache.writer import write_cache
 from elmer_jax.data.datasets import dataset_files
 from elmer_jax.data.datasets.dataset import DatasetSpec
@@ -23,18 +23,18 @@ from elmer_jax.data.datasets.local_files import (
   with_distilled_training_split,
 )
 from elmer_jax.data.mixture_rates import parse_rates
-from elmer_jax.data.prepared_data import Part
+from elmer_jax.data.prepared_data import MixturePart
 from elmer_jax.tokenizer.bpe import Vocabulary
 
 
 def prepare(config: ml_collections.ConfigDict, workdir: str) -> Vocabulary:
-  """Makes what is missing of vocabulary and caches, and returns the vocabulary.
+  """Builds the vocabulary and the caches if they are missing; returns the vocabulary.
 
-  Where everything is there, this takes a fraction of a second and imports no seqio.
+  If everything exists, this takes a fraction of a second and doesn't import seqio.
 
   Raises:
-    UserError: the input can't be read, or what is there doesn't fit the configuration;
-      the message says which part differs.
+    UserError: the input can't be read, or the existing data was prepared with another
+      configuration.
   """
   parts = prepared_data.read_parts(config, workdir)
   if parts is not None:
@@ -47,43 +47,45 @@ def prepare(config: ml_collections.ConfigDict, workdir: str) -> Vocabulary:
   specs = dataset_specs_of(config)
   parse_rates(config.data.rates, [spec.name for spec, _ in specs])
   vocabulary = _vocabulary(config, workdir, [spec for spec, _ in specs])
-  progress = Progress()
+  progress = PrepareProgress()
   parts = []
   for spec, rate in specs:
-    part = Part(spec.name, spec.kind, rate or 0.0, list(spec.splits))
+    part = MixturePart(spec.name, spec.kind, rate or 0.0, list(spec.splits))
     manifests = {}
     for split in part.splits:
       manifests[split] = write_cache(
         prepared_data.cache_folder(config, workdir, part.task, split),
         spec,
-        prepared_data.purpose(config, part, split, vocabulary),
+        prepared_data.cache_key(config, part, split, vocabulary),
         vocabulary,
-        config.data.processes,
+        config.data.num_workers,
         progress,
       )
     if rate is None:
-      # Where each example comes equally often, so does each token.
+      # Mixed by the number of examples, every token is equally frequent.
       part = dataclasses.replace(part, rate=float(manifests["train"]["examples"]))
     parts.append(part)
   prepared_data.write_parts(config, workdir, parts)
-  progress.total()
+  progress.log_total()
   return vocabulary
 
 
 def dataset_specs_of(
   config: ml_collections.ConfigDict,
 ) -> list[tuple[DatasetSpec, float | None]]:
-  """Returns what `data.task` consists of, each part with its rate.
+  """Returns the datasets that `data.task` consists of, each with its rate.
+
+  With `data.distilled`, the training split is the one that `distill` wrote.
 
   Raises:
-    UserError: there is no such task, or something of it is missing.
+    UserError: there is no such task, or a file of it is missing.
   """
   specs = task_dataset_specs(config)
   if not config.data.distilled:
     return specs
   if len(specs) > 1 or specs[0][0].kind != "pairs":
     raise UserError(
-      f"data.distilled is for one task of pairs; data.task is {config.data.task}"
+      f"data.distilled needs a single task of pairs; data.task is {config.data.task}"
     )
   [(spec, rate)] = specs
   return [(with_distilled_training_split(spec, config.data.distilled), rate)]
@@ -92,12 +94,12 @@ def dataset_specs_of(
 def task_dataset_specs(
   config: ml_collections.ConfigDict,
 ) -> list[tuple[DatasetSpec, float | None]]:
-  """Returns what the task itself consists of; see `dataset_specs_of`."""
+  """Returns the datasets of `data.task` without `data.distilled`."""
   if dataset_files.has_own_files(config):
     is_lplm = config.objective.name == "lplm"
     files_dataset = text_files_dataset if is_lplm else pair_files_dataset
     return [(files_dataset(config.data.task, config.data.files), 1.0)]
-  # TensorFlow only comes along with seqio, and complains about missing GPU libraries.
+  # seqio imports TensorFlow, which warns about missing GPU libraries.
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
   from elmer_jax.data import tasks
 
@@ -107,7 +109,7 @@ def task_dataset_specs(
     raise UserError(f"{config.data.task} mixes tasks of documents with tasks of pairs")
   for spec, _ in specs:
     for split in spec.splits:
-      spec.read(split)  # what is missing is said before anything is made
+      spec.read(split)  # raises if files are missing, before anything is written
   return specs
 
 
@@ -120,7 +122,7 @@ def _vocabulary(
   start = time.monotonic()
   vocabulary = Vocabulary.train(_texts(specs), config.data.vocabulary_size, folder)
   logging.info(
-    "vocabulary of %d ids learned in %.1f s",
+    "trained a vocabulary of %d ids in %.1f s",
     vocabulary.size,
     time.monotonic() - start,
   )
@@ -128,7 +130,7 @@ def _vocabulary(
 
 
 def _texts(specs: Sequence[DatasetSpec]) -> Iterator[str]:
-  """The training texts of all specs in turn: learning may stop before their end."""
+  """Yields training texts of all datasets in turn; the caller may stop early."""
   readers = [spec.read("train") for spec in specs]
   for items in itertools.zip_longest(*readers):
     for item in items:

@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the prepared data of a run lies, and what it consists of.
+"""The folders of the prepared data of a run, and the parts of its mixture.
 
-Under `data.cache`, or WORKDIR/cache where that is empty:
+In `data.cache`, or WORKDIR/cache if that is empty:
 
-    TASK.mixture.json    of which tasks `data.task` consists; written last
+    TASK.mixture.json    the tasks that `data.task` consists of; written last
     TASK/SPLIT/          a cache for each of them and each split
 
-It tells training what to read, so that a machine without seqio can train. The
-vocabulary lies in `data.vocabulary`, or in WORKDIR/vocabulary where that is empty.
+Training reads these and needs no seqio. The vocabulary is in `data.vocabulary`, or in
+WORKDIR/vocabulary if that is empty.
 """
 
 import dataclasses
@@ -21,8 +21,8 @@ import ml_collections
 from elmer_jax.core.errors import UserError
 from elmer_jax.data.cache.cache import (
   Cache,
-  Purpose,
-  check_fit,
+  CacheKey,
+  check_matches,
   open_cache,
   read_json,
   write_json,
@@ -32,15 +32,14 @@ from elmer_jax.tokenizer.bpe import Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class MixturePart:
   """A task of a mixture.
 
   Attributes:
     task: its name.
     kind: "lplm" or "pairs".
-    rate: how often its examples come, relative to the other parts; what `data.rates`
-      says goes before what was written.
-    splits: what it has.
+    rate: relative frequency of its examples; `data.rates` overrides the stored one.
+    splits: names of its splits.
   """
 
   task: str
@@ -59,28 +58,33 @@ def cache_folder(
   return _root(config, workdir) / task / split
 
 
-def purpose(
-  config: ml_collections.ConfigDict, part: Part, split: str, vocabulary: Vocabulary
-) -> Purpose:
-  """Returns what the configuration wants of the cache of a part's split."""
+def cache_key(
+  config: ml_collections.ConfigDict,
+  part: MixturePart,
+  split: str,
+  vocabulary: Vocabulary,
+) -> CacheKey:
+  """Returns the key that the configuration requires of the cache of a part's split."""
   lengths = config.data.source_length, config.data.target_length
-  return Purpose.of(part.task, part.kind, split, vocabulary, *lengths)
+  return CacheKey.create(part.task, part.kind, split, vocabulary, *lengths)
 
 
-def read_parts(config: ml_collections.ConfigDict, workdir: str) -> list[Part] | None:
-  """Returns the parts of the prepared data, None where it isn't finished.
+def read_parts(
+  config: ml_collections.ConfigDict, workdir: str
+) -> list[MixturePart] | None:
+  """Returns the parts of the prepared data, None if it isn't finished.
 
   Raises:
     UserError: other files were prepared than the configuration names, or `data.rates`
-      doesn't fit the parts.
+      doesn't match the parts.
   """
   path = _mixture_path(config, workdir)
   mixture = read_json(path)
   if mixture is None:
     return None
-  # Older ones don't say that nothing was distilled.
-  check_fit({"distilled": "", **mixture}, _files(config), path)
-  parts = [Part(**part) for part in mixture["parts"]]
+  # Files of older versions have no key "distilled".
+  check_matches({"distilled": "", **mixture}, _files(config), path)
+  parts = [MixturePart(**part) for part in mixture["parts"]]
   rates = parse_rates(config.data.rates, [part.task for part in parts])
   return [
     dataclasses.replace(part, rate=rates.get(part.task, part.rate)) for part in parts
@@ -88,14 +92,11 @@ def read_parts(config: ml_collections.ConfigDict, workdir: str) -> list[Part] | 
 
 
 def write_parts(
-  config: ml_collections.ConfigDict, workdir: str, parts: Sequence[Part]
+  config: ml_collections.ConfigDict, workdir: str, parts: Sequence[MixturePart]
 ) -> None:
-  """Says that the caches of these parts are all there."""
-  content = {
-    **_files(config),
-    "parts": [dataclasses.asdict(part) for part in parts],
-  }
-  write_json(_mixture_path(config, workdir), content)
+  """Records that the caches of these parts are finished."""
+  content = {"parts": [dataclasses.asdict(part) for part in parts]}
+  write_json(_mixture_path(config, workdir), _files(config) | content)
 
 
 def open_caches(
@@ -104,7 +105,7 @@ def open_caches(
   """Opens the caches of a split, each with its rate.
 
   Raises:
-    UserError: the data isn't prepared, has no such split, is damaged, or doesn't fit
+    UserError: the data isn't prepared, has no such split, is damaged, or doesn't match
       the configuration.
   """
   parts = read_parts(config, workdir)
@@ -116,8 +117,8 @@ def open_caches(
   caches = []
   for part in parts:
     if split not in part.splits:
-      has = ", ".join(part.splits)
-      raise UserError(f"task {part.task} has no split {split!r}; it has {has}")
+      splits = ", ".join(part.splits)
+      raise UserError(f"task {part.task} has no split {split!r}; it has {splits}")
     caches.append((open_part(config, workdir, vocabulary, part, split), part.rate))
   return caches
 
@@ -126,12 +127,12 @@ def open_part(
   config: ml_collections.ConfigDict,
   workdir: str,
   vocabulary: Vocabulary,
-  part: Part,
+  part: MixturePart,
   split: str,
 ) -> Cache:
-  """Opens the cache of a part's split, if it is what the configuration wants."""
+  """Opens the cache of a part's split; raises `UserError` as `open_cache` does."""
   folder = cache_folder(config, workdir, part.task, split)
-  return open_cache(folder, purpose(config, part, split, vocabulary))
+  return open_cache(folder, cache_key(config, part, split, vocabulary))
 
 
 def _files(config: ml_collections.ConfigDict) -> dict[str, str]:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The vocabulary of the seqio tasks, which a program chooses after it imports them."""
+"""The vocabulary of the seqio tasks, chosen after the tasks are registered."""
 
 import functools
 import os
@@ -17,18 +17,19 @@ from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 VOCABULARY_VARIABLE = "ELMER_JAX_VOCABULARY"
 
 _vocabulary_directory: str | None = None
+_load = functools.cache(Vocabulary.load)
 
 
 def use_vocabulary(directory: str | os.PathLike) -> None:
-  """Says which vocabulary the tasks of this process encode with."""
+  """Sets the vocabulary of the tasks in this process."""
   global _vocabulary_directory
   _vocabulary_directory = os.fspath(directory)
 
 
-class TaskVocabulary(seqio.Vocabulary):
-  """`Vocabulary` as seqio wants it; files are read when it is first used.
+class SeqioVocabulary(seqio.Vocabulary):
+  """A `Vocabulary` with seqio's interface; its files are read when it is first used.
 
-  The folder is that of `use_vocabulary`, else of the environment variable
+  The folder is the one given to `use_vocabulary`, or else the environment variable
   ELMER_JAX_VOCABULARY.
   """
 
@@ -70,7 +71,7 @@ class TaskVocabulary(seqio.Vocabulary):
 
   def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
     def encode(text: bytes | np.ndarray) -> np.ndarray:
-      # In a graph TensorFlow hands over bytes, outside of one an array.
+      # TensorFlow passes bytes in a graph, an array in eager mode.
       text = text.item() if isinstance(text, np.ndarray) else text
       return self.vocabulary.encode(tf.compat.as_text(text))
 
@@ -86,12 +87,7 @@ class TaskVocabulary(seqio.Vocabulary):
     return tf.ensure_shape(texts, ids.shape[:-1])
 
 
-@functools.cache
-def _load(directory: str) -> Vocabulary:
-  return Vocabulary.load(directory)
-
-
-VOCABULARY = TaskVocabulary()
+VOCABULARY = SeqioVocabulary()
 FEATURES = {
   name: seqio.Feature(VOCABULARY, add_eos=True, dtype=tf.int32)
   for name in ("inputs", "targets")

@@ -3,248 +3,210 @@
 """One-pass decoding: all tokens of a text at once, cut at the first EOS.
 
 The number of positions is fixed beforehand and is never the reference's: the model
-says by its EOS where a text ends. Positions behind EOS count for nothing. (Only a
-comparison with the published figures gives each text positions of its own.)
+predicts EOS where a text ends, and positions after it are ignored. (Only comparisons
+with published scores give each text its reference's length.)
 
-What happens between the layers is the exit: "none" (plain layers), "soft" (each layer
-hands its guess upward) or "hard": a token leaves at the first layer whose distribution
-has an entropy below the threshold, and its state is copied upward from there.
+The programs differ in what happens between the decoder layers: nothing; soft exit,
+where the prediction after each layer is projected into the next layer's input; or hard
+exit, where a token exits after the first layer whose distribution has an entropy below
+a threshold, and its state is copied upward.
+
+Common arguments:
+
+  config          the model's sizes
+  params          from `decoding_model.prepare`
+  source_ids_BxS  int32 ids with BOS and EOS, padded with PAD
+  lengths_B       int32, the number of positions of each text; ids after them are PAD.
+                  None: `length` for all
+  length          target positions T
+  details         whether to return more than ids: log-probabilities, for which the head
+                  computes the whole distribution, and every layer's predictions, for
+                  which it runs after each layer
 """
 
 import functools
-import math
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from elmer_jax.core.errors import UserError
-from elmer_jax.decoding import head
-from elmer_jax.decoding.cpu import bfloat16_argmax, encoder_groups
-from elmer_jax.decoding.cpu.bfloat16_argmax import Screen
-from elmer_jax.decoding.shortlist import draw_up
-from elmer_jax.model import elmer
+from elmer_jax.decoding import decoding_model
+from elmer_jax.decoding.decoded import Decoded
+from elmer_jax.decoding.decoding_model import DecodingParams
+from elmer_jax.decoding.layerwise_model import LayerwiseModel
+from elmer_jax.decoding.shortlist import select
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.model.elmer import Elmer
-from elmer_jax.objectives import soft_exit
-from elmer_jax.tokenizer.special_ids import EOS_ID, PAD_ID
-
-EXITS = ("none", "soft", "hard")
-# What a checkpoint can do, by its objective, first what it is for; "none" for the rest.
-# Layers trained behind the soft-exit projection mean nothing without it, the others
-# have none; copies mean something only to layers that were trained among them.
-_FITTING = {
-  "soft_exit": ("soft",),
-  "hard_exit": ("hard", "none"),
-  "lplm": ("none", "hard"),
-}
+from elmer_jax.model.decoder import AfterLayer
+from elmer_jax.tokenizer.special_ids import PAD_ID
 
 
-class Decoded(NamedTuple):
-  """What one pass says."""
+@functools.partial(jax.jit, static_argnames=("config", "length", "details"))
+def decode_without_exit(
+  config: ModelConfig,
+  params: DecodingParams,
+  source_ids_BxS: jax.Array,
+  lengths_B: jax.Array | None = None,
+  *,
+  length: int,
+  details: bool = False,
+) -> Decoded:
+  """Predicts T tokens of each source after the last layer; see the top of the file."""
+  model = decoding_model.bind(config, params)
 
-  ids: jax.Array  # [B, T] int32, the predictions of the last layer
-  # Where details were asked for:
-  log_probability: jax.Array | None  # [B, T] float32, of those, in nats
-  by_layer: jax.Array | None  # [L, B, T] int32, every layer's predictions
-  exit_layers: jax.Array | None = None  # [B, T] int32, 0-based; hard exit only
+  def after_layer(index, hidden_BxTxD, carry):
+    ids_BxT, log_probability_BxT = carry
+    if index == config.decoder_layers - 1:
+      ids_BxT, log_probability_BxT = _read_last(model, hidden_BxTxD, details)
+    elif details:
+      ids_BxT = model.predict(hidden_BxTxD)
+    carry = (ids_BxT, log_probability_BxT)
+    return hidden_BxTxD, carry, ids_BxT if details else None
 
-
-class Prepared(NamedTuple):
-  """What `decode` computes with, by its names for it, as it is read fastest."""
-
-  params: dict
-  guess_by: Screen | None
-
-
-def prepare(config: ModelConfig, params: dict) -> Prepared:
-  """Arranges parameters once for all: `decode(config, **prepared._asdict(), …)`."""
-  screens = config.dtype == "float32" and bfloat16_argmax.pays()
-  return Prepared(
-    jax.jit(elmer.for_decoding, static_argnums=0)(config, params),
-    jax.jit(bfloat16_argmax.prepare)(params["tokens"]) if screens else None,
+  (ids_BxT, log_probability_BxT), by_layer_LxBxT = _run(
+    model, source_ids_BxS, lengths_B, length, after_layer, (None, None)
   )
+  return _decoded(config, ids_BxT, log_probability_BxT, by_layer_LxBxT, lengths_B)
 
 
 @functools.partial(
-  jax.jit, static_argnames=("config", "length", "exit", "shortlist", "details")
+  jax.jit, static_argnames=("config", "length", "shortlist_size", "details")
 )
-def decode(
+def decode_with_soft_exit(
   config: ModelConfig,
-  params: dict,
+  params: DecodingParams,
   source_ids_BxS: jax.Array,
+  lengths_B: jax.Array | None = None,
   *,
   length: int,
-  exit: str,
-  threshold: float = 0.0,
-  shortlist: int = 0,
-  oracle_lengths_B: jax.Array | None = None,
+  shortlist_size: int = 0,
   details: bool = False,
-  guess_by: Screen | None = None,
 ) -> Decoded:
-  """Predicts `length` positions for each source in one pass.
+  """Predicts T tokens of each source, with predictions projected between layers.
 
   Args:
-    config: the model's sizes.
-    params: its parameters; fastest as `elmer.for_decoding` gives them.
-    source_ids_BxS: int32 ids with BOS and EOS, padded with PAD.
-    length: target positions T.
-    exit: one of `EXITS`.
-    threshold: of hard exit, in nats. With 0 no token leaves, as with "none".
-    shortlist: of soft exit: so many tokens, chosen behind the first layer for each
-      text, are what guesses below the last layer are made of; 0: all tokens are.
-    oracle_lengths_B: int32, so many positions of a text are seen and written, as if
-      `length` were that; those behind are PAD. None: all.
-    details: whether to tell more than the ids: how likely they are, for which the head
-      computes all probabilities, and each layer's predictions, for which it runs L
-      times (as it does for hard exit anyway). A token that has left says the same in
-      all layers above.
-    guess_by: of the token table, where only ids are asked of the head; see `prepare`.
+    config, params, source_ids_BxS, lengths_B, length, details: see the top of the file.
+    shortlist_size: the number of tokens, selected for each text after the first layer,
+      that predictions below the last layer are limited to; 0: no limit.
   """
-  if elmer.is_stacked(params):
-    params = elmer.for_decoding(config, params)
-  model = elmer.bind(config, params)
-  encoded_BxSxD, mask_BxS = encoder_groups.read(model, source_ids_BxS)
-  shape = (source_ids_BxS.shape[0], length)
-  seen_BxT = None
-  if oracle_lengths_B is not None:
-    seen_BxT = jnp.arange(length)[None] < oracle_lengths_B[:, None]
-  if exit == "hard":
-    decoded = _decode_hard(model, encoded_BxSxD, mask_BxS, shape, seen_BxT, threshold)
-    return _only_seen(decoded, seen_BxT)
+  model = decoding_model.bind(config, params)
 
-  def guess(hidden_BxTxD, is_last, listed):
-    if not shortlist or is_last:
-      with_bias = is_last or exit != "soft"
-      return head.predict(model, hidden_BxTxD, with_bias, guess_by), listed
-    if listed is None:
-      listed = draw_up(model, hidden_BxTxD, shortlist, seen_BxT, guess_by)
-    return listed.predict(model, hidden_BxTxD), listed
+  def after_layer(index, hidden_BxTxD, carry):
+    _, _, shortlist = carry
+    if index == config.decoder_layers - 1:
+      ids_BxT, log_probability_BxT = _read_last(model, hidden_BxTxD, details)
+      carry = (ids_BxT, log_probability_BxT, shortlist)
+      return hidden_BxTxD, carry, ids_BxT if details else None
+    if not shortlist_size:
+      ids_BxT = model.predict(hidden_BxTxD, choose_with_bias=False)
+    else:
+      if shortlist is None:
+        mask_BxT = _target_mask(lengths_B, length)
+        shortlist = select(model, hidden_BxTxD, shortlist_size, mask_BxT)
+      ids_BxT = shortlist.predict(model, hidden_BxTxD)
+    hidden_BxTxD = model.project_prediction(hidden_BxTxD, ids_BxT)
+    return hidden_BxTxD, (None, None, shortlist), ids_BxT if details else None
 
-  def read(index, hidden_BxTxD, carry):
-    said, listed = carry
-    is_last = index == config.decoder_layers - 1
-    if is_last and details:
-      said = head.read(model, hidden_BxTxD)
-    elif is_last or details or exit == "soft":
-      ids_BxT, listed = guess(hidden_BxTxD, is_last, listed)
-      said = head.Said(ids_BxT, None, None)
-    if exit == "soft" and not is_last:
-      hidden_BxTxD = soft_exit.project(model, hidden_BxTxD, said.ids)
-    return hidden_BxTxD, (said, listed), said.ids if details else None
-
-  _, (said, _), by_layer_LxBxT = model.decode(
-    model.blank_target(*shape),
-    encoded_BxSxD,
-    mask_BxS,
-    seen_BxT,
-    after_layer=read,
-    carry=(None, None),
+  (ids_BxT, log_probability_BxT, _), by_layer_LxBxT = _run(
+    model, source_ids_BxS, lengths_B, length, after_layer, (None, None, None)
   )
-  decoded = Decoded(said.ids, said.log_probability, by_layer_LxBxT)
-  return _only_seen(decoded, seen_BxT)
+  return _decoded(config, ids_BxT, log_probability_BxT, by_layer_LxBxT, lengths_B)
 
 
-def _only_seen(decoded: Decoded, seen_BxT: jax.Array | None) -> Decoded:
-  """Returns PAD for positions that don't exist for a text."""
-  if seen_BxT is None:
-    return decoded
-  return decoded._replace(ids=jnp.where(seen_BxT, decoded.ids, PAD_ID))
-
-
-def _decode_hard(
-  model: Elmer,
-  encoded_BxSxD: jax.Array,
-  mask_BxS: jax.Array,
-  shape: tuple[int, int],
-  seen_BxT: jax.Array | None,
-  threshold: jax.Array,
+@functools.partial(jax.jit, static_argnames=("config", "length"))
+def decode_with_hard_exit(
+  config: ModelConfig,
+  params: DecodingParams,
+  source_ids_BxS: jax.Array,
+  lengths_B: jax.Array | None,
+  entropy_threshold: jax.Array | float,
+  *,
+  length: int,
 ) -> Decoded:
-  """Runs all layers; whoever has left stands still in those above.
+  """Predicts T tokens of each source; a token exits at the first layer of low entropy.
 
-  The head says all at each of them, so details cost nothing.
+  All layers run; the states of tokens that have exited are copied upward. The head is
+  applied after each layer, so details cost nothing and are always returned.
+
+  Args:
+    config, params, source_ids_BxS, lengths_B, length: see the top of the file.
+    entropy_threshold: in nats. At 0 no token exits early.
   """
+  model = decoding_model.bind(config, params)
+  shape = (len(source_ids_BxS), length)
 
-  def leave(index, raw_BxTxD, carry):
-    left_BxT, state_BxTxD, exit_layers_BxT, _ = carry
-    state_BxTxD = jnp.where(left_BxT[..., None], state_BxTxD, raw_BxTxD)
-    exit_layers_BxT = jnp.where(left_BxT, exit_layers_BxT, index)
-    said = head.read(model, state_BxTxD)
-    left_BxT |= said.entropy < threshold
-    carry = left_BxT, state_BxTxD, exit_layers_BxT, said.log_probability
-    return state_BxTxD, carry, said.ids
+  def after_layer(index, raw_BxTxD, carry):
+    exited_BxT, state_BxTxD, exit_layers_BxT, _ = carry
+    state_BxTxD = jnp.where(exited_BxT[..., None], state_BxTxD, raw_BxTxD)
+    exit_layers_BxT = jnp.where(exited_BxT, exit_layers_BxT, index)
+    prediction = model.read_head(state_BxTxD)
+    exited_BxT |= prediction.entropy < entropy_threshold
+    carry = exited_BxT, state_BxTxD, exit_layers_BxT, prediction.log_probability
+    return state_BxTxD, carry, prediction.ids
 
   start = (
     jnp.zeros(shape, bool),
-    jnp.zeros((*shape, model.config.d_model), encoded_BxSxD.dtype),
+    jnp.zeros_like(model.embed_blank_target(*shape)),
     jnp.zeros(shape, jnp.int32),
     jnp.zeros(shape, jnp.float32),
   )
-  _, (_, _, exit_layers_BxT, best_BxT), by_layer_LxBxT = model.decode(
-    model.blank_target(*shape),
+  (_, _, exit_layers_BxT, log_probability_BxT), by_layer_LxBxT = _run(
+    model, source_ids_BxS, lengths_B, length, after_layer, start
+  )
+  decoded = _decoded(
+    config, by_layer_LxBxT[-1], log_probability_BxT, by_layer_LxBxT, lengths_B
+  )
+  return decoded._replace(exit_layers=exit_layers_BxT)
+
+
+def _read_last(
+  model: LayerwiseModel, hidden_BxTxD: jax.Array, details: bool
+) -> tuple[jax.Array, jax.Array | None]:
+  """Returns the ids after the last layer and, with details, their log-probabilities."""
+  if not details:
+    return model.predict(hidden_BxTxD), None
+  prediction = model.read_head(hidden_BxTxD)
+  return prediction.ids, prediction.log_probability
+
+
+def _target_mask(lengths_B: jax.Array | None, length: int) -> jax.Array | None:
+  """Returns bool [B, T], true at the positions of each text; None: all are."""
+  if lengths_B is None:
+    return None
+  return jnp.arange(length)[None] < lengths_B[:, None]
+
+
+def _run(
+  model: LayerwiseModel,
+  source_ids_BxS: jax.Array,
+  lengths_B: jax.Array | None,
+  length: int,
+  after_layer: AfterLayer,
+  carry: object,
+) -> tuple[object, object]:
+  """Runs encoder and decoder; returns the last carry and the stacked outputs."""
+  encoded_BxSxD, mask_BxS = model.encode(source_ids_BxS)
+  _, carry, outputs = model.decode(
+    model.blank_target(len(source_ids_BxS), length),
     encoded_BxSxD,
     mask_BxS,
-    seen_BxT,
-    after_layer=leave,
-    carry=start,
+    _target_mask(lengths_B, length),
+    after_layer=after_layer,
+    carry=carry,
   )
-  return Decoded(by_layer_LxBxT[-1], best_BxT, by_layer_LxBxT, exit_layers_BxT)
+  return carry, outputs
 
 
-def default_exit(objective_name: str) -> str:
-  """Returns the exit that a model trained with this objective is for."""
-  return _FITTING.get(objective_name, ("none",))[0]
-
-
-def check_exit(exit: str, objective_name: str) -> None:
-  """Raises `UserError` for an exit that a checkpoint was not trained for."""
-  fitting = _FITTING.get(objective_name, ("none",))
-  if exit not in EXITS:
-    raise UserError(f"--exit is one of {', '.join(EXITS)}; not {exit!r}")
-  if exit not in fitting:
-    raise UserError(
-      f"--exit={exit} doesn't fit this checkpoint: it was trained with objective "
-      f"{objective_name}, use --exit={' or --exit='.join(fitting)}"
-    )
-
-
-def check_threshold(threshold: float, exit: str, vocabulary_size: int) -> None:
-  """Raises `UserError` for a threshold that no entropy can meet or has a use for."""
-  if exit != "hard":
-    raise UserError(f"--threshold={threshold} is for --exit=hard; the exit is {exit}")
-  highest = math.log(vocabulary_size)
-  if not 0 <= threshold <= highest:
-    raise UserError(
-      f"--threshold={threshold} must lie between 0 (no token leaves early) and "
-      f"{highest:.2f} nats, the entropy of a guess among {vocabulary_size} tokens"
-    )
-
-
-def check_shortlist(size: int, exit: str, vocabulary_size: int) -> None:
-  """Raises `UserError` for a shortlist that nobody reads or that can't be drawn up."""
-  if exit != "soft":
-    raise UserError(f"--shortlist={size} is for --exit=soft; the exit is {exit}")
-  if not 1 <= size <= vocabulary_size:
-    raise UserError(
-      f"--shortlist={size} must lie between 1 and the {vocabulary_size} tokens of the "
-      "vocabulary"
-    )
-
-
-def text_length(ids_T: np.ndarray) -> int:
-  """Returns how many tokens stand before the first EOS or PAD."""
-  ends = np.flatnonzero((ids_T == EOS_ID) | (ids_T == PAD_ID))
-  return int(ends[0]) if ends.size else len(ids_T)
-
-
-def without_repeats(ids_T: np.ndarray) -> np.ndarray:
-  """Returns a mask [T] that is false where a token repeats the one before it."""
-  return np.concatenate([[True], ids_T[1:] != ids_T[:-1]])[: len(ids_T)]
-
-
-def last_change(by_layer_LxT: np.ndarray) -> np.ndarray:
-  """Returns [T], the 0-based layer from which on a prediction stays as it ends."""
-  differs_LxT = by_layer_LxT != by_layer_LxT[-1:]
-  layers_L = np.arange(1, len(by_layer_LxT) + 1)
-  return (differs_LxT * layers_L[:, None]).max(0)
+def _decoded(
+  config: ModelConfig,
+  ids_BxT: jax.Array,
+  log_probability_BxT: jax.Array | None,
+  by_layer_LxBxT: jax.Array | None,
+  lengths_B: jax.Array | None,
+) -> Decoded:
+  """Returns the result of a program in which all tokens run through all layers."""
+  mask_BxT = _target_mask(lengths_B, ids_BxT.shape[1])
+  if mask_BxT is not None:
+    ids_BxT = jnp.where(mask_BxT, ids_BxT, PAD_ID)
+  exit_layers_BxT = None
+  if log_probability_BxT is not None:
+    exit_layers_BxT = jnp.full(ids_BxT.shape, config.decoder_layers - 1, jnp.int32)
+  return Decoded(ids_BxT, log_probability_BxT, exit_layers_BxT, by_layer_LxBxT)

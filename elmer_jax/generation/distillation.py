@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sequence-level distillation: a teacher's own texts as the targets of a training."""
+"""Sequence-level distillation: a teacher's texts as training targets.
+
+Source: Kim and Rush, 2016 (arXiv 1606.07947).
+"""
 
 import dataclasses
 import hashlib
@@ -16,7 +19,7 @@ from absl import logging
 from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.core.errors import UserError
 from elmer_jax.data.preparation import task_dataset_specs
-from elmer_jax.decoding.incremental import Search
+from elmer_jax.decoding.strategies import Autoregressive
 from elmer_jax.generation import api
 
 _SECONDS_BETWEEN_LINES = 5
@@ -32,16 +35,16 @@ def distill(
   """Writes a line for each pair of a task's training split, in their order.
 
   Args:
-    config: of the teacher's run; it names the task.
+    config: of the teacher's run, which has the task.
     workdir: its folder.
-    output: the JSONL file to make: `source`, and the teacher's text as `target`, or the
-      pair's own where the teacher writes nothing. It appears once it is whole; what an
-      interrupted call has written is gone on from.
-    beams: 1 is greedy; by default as the teacher came.
+    output: the JSONL file to write: `source`, and as `target` the teacher's text, or
+      the pair's own target where that is empty. The file takes its name once it is
+      complete; an interrupted call is continued.
+    beams: 1 is greedy; by default the checkpoint's setting.
     batch_size: texts at a time.
 
   Raises:
-    UserError: the file exists, or the teacher isn't autoregressive.
+    UserError: the file exists, or the teacher is not autoregressive.
   """
   path = Path(output)
   if path.exists():
@@ -49,18 +52,19 @@ def distill(
   teacher = api.load(workdir)
   if teacher.objective != "autoregressive":
     raise UserError(
-      f"{workdir} was trained with objective {teacher.objective}: a teacher is an "
-      "autoregressive model"
+      f"{workdir} was trained with objective {teacher.objective}: a teacher must be "
+      "autoregressive"
     )
   search = teacher.search
   if beams:
     search = dataclasses.replace(search, beams=beams)
-  made_by = f"{orbax_checkpoint.find(workdir)} {search} {batch_size}"
+  decoding = Autoregressive.of(search)
+  made_by = f"{orbax_checkpoint.find_checkpoint(workdir)} {search} {batch_size}"
   digest = hashlib.blake2b(made_by.encode(), digest_size=4).hexdigest()
   unfinished = path.with_name(f"{path.name}.{digest}.unfinished")
-  _write(teacher, search, _training_pairs(config), unfinished, batch_size)
+  _write(teacher, decoding, _training_pairs(config), unfinished, batch_size)
   unfinished.replace(path)
-  logging.info("%s is whole", output)
+  logging.info("%s is complete", output)
 
 
 def _training_pairs(config: ml_collections.ConfigDict) -> list[tuple[str, str]]:
@@ -71,15 +75,15 @@ def _training_pairs(config: ml_collections.ConfigDict) -> list[tuple[str, str]]:
 
 def _write(
   teacher: api.Model,
-  search: Search,
+  decoding: Autoregressive,
   pairs: Sequence[tuple[str, str]],
   path: Path,
   batch: int,
 ) -> None:
-  """Writes the lines that are missing in `path`."""
-  done = _whole_lines(path, batch)
+  """Appends the lines that `path` lacks."""
+  done = _complete_lines(path, batch)
   if done:
-    logging.info("%d of %d pairs were written before", done, len(pairs))
+    logging.info("%d of %d pairs are already written", done, len(pairs))
   kept = 0
   start = last = time.monotonic()
   try:
@@ -90,7 +94,8 @@ def _write(
   with file:
     todo = pairs[done:]
     texts = (source for source, _ in todo)
-    results = api.stream(teacher, texts, search=search, batch_size=batch)
+    settings = api.Settings(batch_size=batch, details=False)
+    results = api.stream(teacher, texts, decoding, settings)
     for count, (pair, result) in enumerate(zip(todo, results, strict=True), 1):
       target = result.text.strip()
       kept += not target
@@ -104,13 +109,13 @@ def _write(
           *(done + count, len(pairs), rate, (len(todo) - count) / rate),
         )
   if kept:
-    logging.warning("for %d sources nothing was written: their targets stay", kept)
+    logging.warning("the teacher's text is empty, own target kept: %d pairs", kept)
 
 
-def _whole_lines(path: Path, multiple: int) -> int:
-  """Cuts a file after as many whole lines as are a multiple; returns how many.
+def _complete_lines(path: Path, multiple: int) -> int:
+  """Truncates a file to complete lines, a multiple of `multiple`; returns their number.
 
-  So the batches are those of a run without interruption, and so are the bytes.
+  The batches, and so the bytes, are then those of a call without interruption.
   """
   if not path.exists():
     return 0

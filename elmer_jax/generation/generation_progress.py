@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""What `generate` says on standard error while texts pass through it."""
+"""Progress of a generation on standard error."""
 
 import os
 import stat
@@ -11,13 +11,13 @@ from typing import TextIO
 from absl import logging
 
 _BAR = 24  # characters
-_SECONDS = {"terminal": 0.5, "log": 10.0}  # between two looks
+_SECONDS = {"terminal": 0.5, "log": 10.0}  # between two updates
 
 
-class Progress:
-  """A bar on a terminal, a line now and then elsewhere, the throughput at the end.
+class GenerationProgress:
+  """A bar on a terminal, log lines elsewhere, and the throughput at the end.
 
-  How far it is follows from the bytes read of a file; a pipe has no end in sight.
+  The share done is that of the bytes read from a file; it is unknown for a pipe.
   """
 
   def __init__(self, source: TextIO):
@@ -28,7 +28,7 @@ class Progress:
     self._texts = self._tokens = 0
 
   def add(self, tokens: int) -> None:
-    """Counts a text of so many tokens."""
+    """Counts a text of `tokens` tokens."""
     self._texts += 1
     self._tokens += tokens
     now = time.monotonic()
@@ -42,7 +42,7 @@ class Progress:
       logging.info("%s", line)
 
   def end(self) -> None:
-    """Says what all of it took, the first compilation included."""
+    """Logs the throughput, compilation included."""
     if self._is_terminal:
       print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     seconds = time.monotonic() - self._start
@@ -65,7 +65,7 @@ class Progress:
     return f"[{bar}] {share:4.0%}, {rate}, about {left:.0f} s left"
 
   def _share(self) -> float | None:
-    """Returns how much of the source was read, if that can be known; it may grow."""
+    """Returns the share of the source that was read; None for a pipe."""
     status = os.fstat(self._source.fileno())
     if not stat.S_ISREG(status.st_mode) or not status.st_size:
       return None

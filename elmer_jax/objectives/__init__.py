@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Objectives: from decoder states to a loss and its metrics.
+"""Objectives: from a model and a batch to a loss and its metrics.
 
-lplm            pre-training: every token at a layer of its own
-soft_exit       fine-tuning: every layer hands its guess upward
-hard_exit       fine-tuning: as lplm, for tokens that leave where a layer is sure
-last_layer      fine-tuning: plain NAR, one loss at the top
-autoregressive  BART's: each token from those before it
+lplm            pre-training: each token is predicted at a drawn exit layer
+soft_exit       fine-tuning: each layer passes its prediction upward
+hard_exit       fine-tuning: as lplm, for tokens that exit at a confident layer
+last_layer      fine-tuning: plain NAR, one loss at the last layer
+autoregressive  BART's: each token is predicted from those before it
 """
 
 import ml_collections
@@ -22,7 +22,8 @@ def get(config: ml_collections.ConfigDict) -> Objective:
   """Returns the objective that `config.objective` describes.
 
   Raises:
-    UserError: there is no such objective, or an option is out of range or not its own.
+    UserError: the name is unknown, or an option is out of range or for other
+    objectives.
   """
   _check_options(config.objective)
   match config.objective.name:
@@ -37,11 +38,13 @@ def get(config: ml_collections.ConfigDict) -> Objective:
     case "autoregressive":
       return autoregressive.make(config.objective)
     case unknown:
-      raise UserError(f"objective.name is one of {', '.join(NAMES)}; not {unknown!r}")
+      raise UserError(
+        f"objective.name must be one of {', '.join(NAMES)}; not {unknown!r}"
+      )
 
 
 def _check_options(options: ml_collections.ConfigDict) -> None:
-  """Refuses what an objective would leave undone."""
+  """Refuses options that the objective would ignore."""
   if options.glancing and options.name in ("lplm", "autoregressive"):
     raise UserError(
       "objective.glancing is for soft_exit, hard_exit and last_layer, which decode a "

@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Glancing: some positions are told, as many as the model's error calls for.
+"""Glancing: some gold tokens are revealed, in proportion to the model's errors.
 
-A first pass, without dropout and without a gradient, shows at how many of its tokens a
-text is wrong. So many times `ratio`, rounded down, are drawn among its positions; the
-second pass reads their gold tokens in place of MASK and is scored on the others. What
-is told is never scored. The ratio rises from 0 over the first `ramp` updates and stays.
+A first pass, without dropout and without a gradient, counts the wrong tokens of each
+text. `ratio` times that count, rounded down, is the number of positions drawn for the
+text; the second pass reads their gold tokens in place of MASK and is scored on the
+others only. The ratio rises linearly from 0 during the first `ramp` steps.
 
 Source: GLAT, Qian et al., 2021 (arXiv 2008.07905), where the ratio falls instead.
 
-A worked row, with ratio 0.5 (3 of 5 tokens are wrong, so one is told):
+A worked row, with ratio 0.5 (3 of 5 tokens are wrong, so one is revealed):
 
     target           the    cat   sat   down  EOS   PAD
     first pass       the    the   the   down  down  …
@@ -33,89 +33,92 @@ from elmer_jax.objectives.objective import Encoded
 from elmer_jax.tokenizer.special_ids import PAD_ID
 
 
-class Glancing(NamedTuple):
-  """How much is told; as in `config.objective`."""
+class GlancingOptions(NamedTuple):
+  """The glancing keys of `config.objective`."""
 
-  ratio: float  # of the wrong tokens, at the end of the ramp; 0: no first pass at all
-  ramp: int  # updates
-
-
-NO_GLANCING = Glancing(0.0, 0)
+  ratio: float  # revealed positions per wrong token after the ramp; 0: no first pass
+  ramp: int  # steps
 
 
-class Told(NamedTuple):
-  """What the second pass reads, and what it is scored on."""
+NO_GLANCING = GlancingOptions(0.0, 0)
+
+
+class Revealed(NamedTuple):
+  """The decoder's input and targets after glancing."""
 
   decoder_ids_BxT: jax.Array  # int32
   targets_BxT: jax.Array  # int32, PAD where nothing is scored
-  metrics: dict[str, jax.Array]  # "revealed": positions told, beside each scored one
+  metrics: dict[str, jax.Array]  # "revealed": number of revealed positions
 
 
-# (model, source) → is_correct [B, T] bool: at which targets a first pass is right
+# (model, source) → is_correct [B, T] bool, the targets that the first pass predicts
 FirstPass = Callable[[Elmer, Encoded], jax.Array]
 
 
 def glance(
   model: Elmer,
-  batch: dict,
+  targets_BxT: jax.Array,
   encoded: Encoded,
   keys_B: jax.Array,
-  options: Glancing,
+  step: jax.Array | int,
+  options: GlancingOptions,
   first_pass: FirstPass | None = None,
-) -> Told:
+) -> Revealed:
   """Returns the input and the targets of the pass that is trained.
 
   Args:
     model: the model.
-    batch: `target_ids` [B, T] and `update` [B] int32, how many were made before.
+    targets_BxT: int32.
     encoded: its sources.
-    keys_B: one key a row.
-    options: how much is told.
-    first_pass: how the objective's own decoding would fare; by default plain.
+    keys_B: one key per row.
+    step: [] int32, completed steps.
+    options: the ratio and its ramp.
+    first_pass: the objective's own decoding; by default one pass without exits.
   """
-  targets_BxT = batch["target_ids"]
   blank_BxT = model.blank_target(*targets_BxT.shape)
   if not options.ratio:
-    return Told(blank_BxT, targets_BxT, {})
+    return Revealed(blank_BxT, targets_BxT, {})
   real_BxT = targets_BxT != PAD_ID
-  guess = first_pass or (lambda *frozen: _plain_pass(*frozen, targets_BxT))
+  predict = first_pass or (lambda *frozen: _plain_pass(*frozen, targets_BxT))
   states_BxSxD = jax.lax.stop_gradient(encoded.states_BxSxD)
-  is_correct_BxT = guess(_frozen(model), Encoded(states_BxSxD, encoded.mask_BxS, None))
-  progress_B = jnp.minimum(batch["update"] / max(options.ramp, 1), 1.0)
-  if not options.ramp:
-    progress_B = jnp.ones_like(progress_B)
+  is_correct_BxT = predict(
+    _without_gradient(model), Encoded(states_BxSxD, encoded.mask_BxS, None)
+  )
+  progress = jnp.minimum(step / options.ramp, 1.0) if options.ramp else 1.0
   wrong_B = (real_BxT & ~is_correct_BxT).sum(-1)
-  revealed_BxT = draw(keys_B, real_BxT, options.ratio * progress_B * wrong_B)
-  return Told(
+  revealed_BxT = draw_revealed(keys_B, real_BxT, options.ratio * progress * wrong_B)
+  return Revealed(
     jnp.where(revealed_BxT, targets_BxT, blank_BxT),
     jnp.where(revealed_BxT, PAD_ID, targets_BxT),
     {"revealed": revealed_BxT.sum().astype(jnp.float32)},
   )
 
 
-def draw(keys_B: jax.Array, real_BxT: jax.Array, count_B: jax.Array) -> jax.Array:
-  """Returns bool [B, T], `count_B` rounded down of the real positions of each row."""
+def draw_revealed(
+  keys_B: jax.Array, real_BxT: jax.Array, count_B: jax.Array
+) -> jax.Array:
+  """Draws `count_B`, rounded down, of the real positions of each row: bool [B, T]."""
   keys_B = layers.fold_in(keys_B, objective.GLANCING)
   shape = real_BxT.shape[1:]
   order_BxT = jax.vmap(lambda key: jax.random.uniform(key, shape))(keys_B)
   order_BxT = jnp.where(real_BxT, order_BxT, jnp.inf)
   rank_BxT = jnp.argsort(jnp.argsort(order_BxT, axis=-1), axis=-1)
-  # What rounding took from a whole number is given back.
+  # The small term keeps a whole number whole where float32 rounds it down.
   return real_BxT & (rank_BxT < jnp.floor(count_B + 1e-4)[:, None])
 
 
-def options_of(objective_options: ml_collections.ConfigDict) -> Glancing:
-  """Reads `config.objective`.
+def get_options(objective_options: ml_collections.ConfigDict) -> GlancingOptions:
+  """Returns the glancing keys of `config.objective`.
 
   Raises:
-    UserError: the ratio is no share, or the ramp is negative.
+    UserError: the ratio is not in [0, 1], or the ramp is negative.
   """
   ratio, ramp = objective_options.glancing, objective_options.glancing_ramp
   if not 0 <= ratio <= 1:
-    raise UserError(f"objective.glancing is a share, 0 to 1; it is {ratio}")
+    raise UserError(f"objective.glancing must be from 0 to 1; it is {ratio}")
   if ramp < 0:
-    raise UserError(f"objective.glancing_ramp is 0 updates or more; it is {ramp}")
-  return Glancing(ratio, ramp)
+    raise UserError(f"objective.glancing_ramp must be 0 steps or more; it is {ramp}")
+  return GlancingOptions(ratio, ramp)
 
 
 def _plain_pass(model: Elmer, encoded: Encoded, targets_BxT: jax.Array) -> jax.Array:
@@ -125,7 +128,7 @@ def _plain_pass(model: Elmer, encoded: Encoded, targets_BxT: jax.Array) -> jax.A
   return objective.read_off_ramp(model, hidden_BxTxD, targets_BxT).is_correct
 
 
-def _frozen(model: Elmer) -> Elmer:
-  """Returns the same model, of which nothing learns."""
+def _without_gradient(model: Elmer) -> Elmer:
+  """Returns the same model with parameters that receive no gradient."""
   graph, state = nnx.split(model)
   return nnx.merge(graph, jax.tree.map(jax.lax.stop_gradient, state))

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one place where logits of a batch exist, a chunk of the vocabulary at a time.
+"""Linear layer and cross-entropy in one, over chunks of the vocabulary.
 
-A full [tokens, vocabulary] array of logits is the largest array of a step by far
-(256 × 512 tokens at base size: 24.5 GiB in float32). Here a scan walks over chunks of
-the vocabulary and keeps a running maximum and log-sum-exp per token; the backward
-pass computes each chunk's logits again. Where one chunk is the whole vocabulary, its
-logits are kept instead: a quarter of the head's products less, for small batches.
+A full [tokens, vocabulary] array of logits would be by far the largest array of a step
+(256 × 512 tokens at base size: 24.5 GiB in float32). Here a scan over chunks of the
+vocabulary keeps a running maximum and log-sum-exp per token, and the backward pass
+computes each chunk's logits again. If one chunk is the whole vocabulary, its logits are
+kept instead, which saves a quarter of the head's FLOPs for small batches.
 """
 
 import functools
@@ -20,15 +20,14 @@ from elmer_jax.model.sharding_constraints import constrain
 
 
 class HeadOutput(NamedTuple):
-  """What the head says at each position; only `nll` carries a gradient."""
+  """The head's output at each position; only `nll` has a gradient."""
 
-  # [...] float32, -log p(target) in nats; smoothed where that was asked for
-  nll: jax.Array
+  nll: jax.Array  # [...] float32, -log p(target) in nats, with label smoothing if any
   prediction: jax.Array  # [...] int32, the most likely id (the lowest among equals)
   log_probability: jax.Array  # [...] float32, of the prediction, in nats
   entropy: jax.Array  # [...] float32, in nats
-  # [...] bool: the prediction is the target. A training step that asks for no more
-  # than this is spared the arg-max.
+  # [...] bool, whether the prediction is the target; cheaper than the arg-max, which
+  # XLA removes from a training step that does not read `prediction`.
   is_correct: jax.Array
 
 
@@ -45,7 +44,7 @@ def linear_cross_entropy(
     states: [..., D] in any float dtype; products are summed in float32.
     head: the table [V, D] and bias [V].
     targets: [...] int32 ids.
-    chunk: at most so many rows of the table are multiplied at a time.
+    chunk: maximum number of rows of the table in one matrix product.
     smoothing: share of the target's weight that is spread over the whole vocabulary,
       the target included: label smoothing of Szegedy et al., 2016 (arXiv 1512.00567).
 
@@ -61,15 +60,15 @@ def linear_cross_entropy(
 
 
 def full_logits(states: jax.Array, head: Head) -> jax.Array:
-  """Returns all logits [..., V] float32: only where they are few, or asked for."""
+  """Returns all logits [..., V] float32, for few states."""
   logits_VxN = logits_by_id(states.reshape(-1, states.shape[-1]), head)
   return logits_VxN.T.reshape(*states.shape[:-1], -1)
 
 
 def logits_by_id(states_NxD: jax.Array, head: Head) -> jax.Array:
-  """Returns all logits [V, N]: with the table first, as a CPU likes it best.
+  """Returns all logits [V, N]: for few states this order is up to 1.6 times faster.
 
-  For few states it reads the table up to 1.6 times as fast this way.
+  (On a CPU, which then reads the table along its rows.)
   """
   states_NxD = states_NxD.astype(head.table_VxD.dtype)
   return _dot("vd,nd->vn", head.table_VxD, states_NxD) + head.bias_V[:, None]
@@ -85,7 +84,7 @@ def _per_token(
 
 def _forward(states_NxD, head: Head, targets_N, chunk: int, smoothing: float):
   tables, biases, shifts = _chunks(head, chunk)
-  real = _real(head)
+  real_count = _real_count(head)
   count = tables.shape[0]
   tokens = states_NxD.shape[0]
 
@@ -95,7 +94,7 @@ def _forward(states_NxD, head: Head, targets_N, chunk: int, smoothing: float):
     logits_NxC = _logits(states_NxD, table_CxD, bias_C)
     scores_NxC = logits_NxC + shift_C[None]
     top_N = jnp.max(scores_NxC, axis=-1)
-    # The arg-max, as two reductions: XLA's own takes longer than the logits on a CPU.
+    # The arg-max as two reductions: on a CPU XLA's own takes longer than the logits.
     is_top_NxC = scores_NxC == top_N[:, None]
     ids_1xC = jnp.arange(scores_NxC.shape[1])[None] * count + index
     id_N = jnp.where(is_top_NxC, ids_1xC, head.table_VxD.shape[0]).min(-1)
@@ -122,12 +121,12 @@ def _forward(states_NxD, head: Head, targets_N, chunk: int, smoothing: float):
   log_sum_N = best_N + jnp.log(sum_N)
   wanted_N = target_N
   if smoothing:
-    wanted_N = (1 - smoothing) * target_N + smoothing * total_N / real
+    wanted_N = (1 - smoothing) * target_N + smoothing * total_N / real_count
   output = HeadOutput(
     nll=log_sum_N - wanted_N,
     prediction=best_id_N,
     log_probability=best_N - head.choice_shift_V[best_id_N] - log_sum_N,
-    # By rounding alone it would fall below 0.
+    # Rounding could make it negative.
     entropy=jnp.maximum(log_sum_N - weighted_N / sum_N, 0.0),
     is_correct=target_N + head.choice_shift_V[targets_N] == best_N,
   )
@@ -137,7 +136,7 @@ def _forward(states_NxD, head: Head, targets_N, chunk: int, smoothing: float):
 def _backward(chunk: int, smoothing: float, residuals, cotangent: HeadOutput):
   states_NxD, head, targets_N, log_sum_N, kept = residuals
   tables, biases, _ = _chunks(head, chunk)
-  real = _real(head)
+  real_count = _real_count(head)
   count, rows = biases.shape
 
   def body(d_states_NxD, inputs):
@@ -151,7 +150,7 @@ def _backward(chunk: int, smoothing: float, residuals, cotangent: HeadOutput):
     wanted_NxC = is_target_NxC
     if smoothing:
       wanted_NxC = (1 - smoothing) * is_target_NxC + jnp.where(
-        _is_real(bias_C), smoothing / real, 0.0
+        _is_real(bias_C), smoothing / real_count, 0.0
       )[None]
     d_logits_NxC = jnp.exp(logits_NxC - log_sum_N[:, None]) - wanted_NxC
     d_logits_NxC *= cotangent.nll[:, None]
@@ -178,28 +177,28 @@ _per_token.defvjp(_forward, _backward)
 
 
 def _chunks(head: Head, chunk: int) -> Head:
-  """Returns the head cut up: tables [chunks, rows, D], biases, shifts [chunks, rows].
+  """Splits the head: tables [chunks, rows, D], biases and shifts [chunks, rows].
 
-  Chunk c holds the ids i·chunks + c: a strided split, so that each chunk takes its
-  share from every device's part of a sharded vocabulary.
+  Chunk c holds the ids i·chunks + c: the split is strided, so that each chunk has rows
+  of every device's shard of a sharded vocabulary.
   """
   rows = head.table_VxD.shape[0]
   count = next(n for n in range(-(-rows // chunk), rows + 1) if rows % n == 0)
 
-  def cut(rows_Vx: jax.Array, *axes: str) -> jax.Array:
+  def split(rows_Vx: jax.Array, *axes: str) -> jax.Array:
     strided = rows_Vx.reshape(rows // count, count, *rows_Vx.shape[1:])
     return constrain(strided.swapaxes(0, 1), None, "vocab", *axes)
 
-  return Head(cut(head[0], "embed"), cut(head[1]), cut(head[2]))
+  return Head(split(head[0], "embed"), split(head[1]), split(head[2]))
 
 
 def _is_real(bias_V) -> jax.Array:
-  """Tells true ids from the rows that only fill the table up."""
+  """Distinguishes ids of the vocabulary from padding rows of the table."""
   return bias_V > PADDING_LOGIT / 2
 
 
-def _real(head: Head) -> jax.Array:
-  """Returns how many ids there are [] float32."""
+def _real_count(head: Head) -> jax.Array:
+  """Returns the number of ids without padding rows, [] float32."""
   return _is_real(head.bias_V).sum().astype(jnp.float32)
 
 

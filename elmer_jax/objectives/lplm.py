@@ -3,9 +3,9 @@
 """Layer permutation language modelling, ELMER's pre-training objective.
 
 Every target token draws its own exit layer, uniformly from the decoder's layers. It is
-predicted from the state it has there, and in the layers above that state stands still:
-a copy, without a gradient through it. So all layers learn to predict, in the company
-of tokens that are already decided and of tokens that are not yet.
+predicted from its state there, and the layers above read a copy of that state, without
+a gradient through the copy. So all layers learn to predict tokens while some of the
+other tokens have exited and some have not.
 
 A worked row, with three layers (numbers are exit layers, counted from 0):
 
@@ -32,9 +32,9 @@ def draw_exit_layers(keys_B: jax.Array, length: int, count: int) -> jax.Array:
 
 
 def copy_exited(exit_layers_BxT: jax.Array) -> AfterLayer:
-  """Returns what happens behind each layer: who exits there stands still above it.
+  """Returns the hook that freezes each token's state after its exit layer.
 
-  The carry is each token's state at its exit layer, as far as it has exited.
+  The carry [B, T, D] holds the exit states of the tokens that have exited.
   """
   exits_BxTx1 = exit_layers_BxT[..., None]
 
@@ -58,7 +58,7 @@ def decode_with_copies(
 ) -> jax.Array:
   """Returns each token's state at its exit layer [B, T, D].
 
-  Only two arrays [B, T, D] travel through the layers, never one a layer.
+  The layers pass on two arrays [B, T, D], not one per layer.
   """
   shape = (*exit_layers_BxT.shape, model.config.d_model)
   _, exit_BxTxD, _ = model.decode(
@@ -73,21 +73,17 @@ def decode_with_copies(
   return exit_BxTxD
 
 
-def loss(model: Elmer, batch: dict, keys_B: jax.Array, dropout: bool) -> Sums:
-  """Sums the cross-entropy at the exit states.
-
-  Args:
-    model: the model.
-    batch: `source_ids` [B, S], `target_ids` [B, T].
-    keys_B: one key a row, for the exit layers and for dropout.
-    dropout: whether to drop.
-  """
+def loss(
+  model: Elmer, batch: dict, keys_B: jax.Array, step: jax.Array | int, train: bool
+) -> Sums:
+  """Sums the cross-entropy at the exit states; see `objective.Loss`."""
+  del step
   exit_layers_BxT = draw_exit_layers(
     layers.fold_in(keys_B, objective.EXIT_LAYERS),
     batch["target_ids"].shape[1],
     model.config.decoder_layers,
   )
-  encoded = objective.encode(model, batch, keys_B, dropout)
+  encoded = objective.encode(model, batch, keys_B, train)
   blank_BxT = model.blank_target(*batch["target_ids"].shape)
   return loss_at(model, encoded, blank_BxT, exit_layers_BxT, batch["target_ids"])
 
@@ -99,11 +95,18 @@ def loss_at(
   exit_layers_BxT: jax.Array,
   targets_BxT: jax.Array,
   smoothing: float = 0.0,
-  seen_BxT: jax.Array | None = None,
+  target_mask_BxT: jax.Array | None = None,
 ) -> Sums:
   """Sums the cross-entropy at the exit states of given exit layers.
 
-  Targets that are PAD don't count. `seen_BxT` tells the positions there are: None: all.
+  Args:
+    model: the model.
+    encoded: its sources.
+    decoder_ids_BxT: the decoder's input.
+    exit_layers_BxT: int32, counted from 0.
+    targets_BxT: PAD where nothing is scored.
+    smoothing: label smoothing.
+    target_mask_BxT: bool, the target positions that exist; None: all.
   """
   exit_BxTxD = decode_with_copies(
     model,
@@ -111,18 +114,13 @@ def loss_at(
     encoded.mask_BxS,
     decoder_ids_BxT,
     exit_layers_BxT,
-    seen_BxT,
+    target_mask_BxT,
     keys_B=encoded.keys_B,
   )
   output = objective.read_off_ramp(model, exit_BxTxD, targets_BxT, smoothing=smoothing)
   return objective.token_sums(output, targets_BxT)
 
 
-def evaluate(model: Elmer, batch: dict, keys_B: jax.Array) -> Sums:
-  """Adds to the loss each layer's own, where all tokens run through all layers."""
-  sums = loss(model, batch, keys_B, dropout=False)
-  return sums._replace(metrics=sums.metrics | objective.every_layer(model, batch))
-
-
 def make() -> Objective:
-  return Objective(loss, evaluate)
+  """Returns the objective."""
+  return objective.with_layer_metrics(loss)

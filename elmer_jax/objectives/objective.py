@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an objective is: from a model and a batch to sums over target tokens.
+"""The interface of objectives: from a model and a batch to sums over target tokens.
 
-Sums, not means: micro-batches and processes add up exactly, however the padding falls.
+Sums, not means: those of micro-batches and processes can be added, whatever their
+padding.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -18,42 +19,84 @@ from elmer_jax.model.elmer import Elmer
 from elmer_jax.objectives.linear_cross_entropy import HeadOutput, linear_cross_entropy
 from elmer_jax.tokenizer.special_ids import PAD_ID
 
-# Streams of random numbers. A row's key is a function of (seed, step, global row), and
-# each use folds one of these in, so that no two uses share their draws.
+# Streams of random numbers. A row's key is a function of (seed, step, global row); each
+# use folds in one of these, so that no two uses share their draws.
 DROPOUT, EXIT_LAYERS, GOLD_MIXING, GLANCING, DROPPED = 0, 1, 2, 3, 4
 
 
 class Sums(NamedTuple):
   """Sums over a batch's counted target tokens (not PAD; EOS counts)."""
 
-  loss: jax.Array  # [] float32, nats; what is minimised is loss / tokens
+  loss: jax.Array  # [] float32, nats; training minimises loss / tokens
   tokens: jax.Array  # [] float32
-  metrics: dict[str, jax.Array]  # name → [] float32, to be divided by tokens as well
+  metrics: dict[str, jax.Array]  # name → [] float32, also to be divided by tokens
+
+
+class Loss(Protocol):
+  """What training minimises."""
+
+  def __call__(
+    self,
+    model: Elmer,
+    batch: dict[str, jax.Array],
+    keys_B: jax.Array,
+    step: jax.Array | int,
+    train: bool,
+  ) -> Sums:
+    """Sums the loss over a batch.
+
+    Args:
+      model: the model.
+      batch: `source_ids` [B, S] and `target_ids` [B, T], int32.
+      keys_B: one random key per row.
+      step: [] int32, completed steps, for what changes during training.
+      train: whether dropout, label smoothing, glancing and the like are applied.
+    """
 
 
 class Objective(NamedTuple):
-  """The two faces of an objective.
+  """An objective.
 
-  `loss(model, batch, keys_B, dropout)` is what training minimises; a training step's
-  batch has `update` [B] too, the number of updates before it. `evaluate(model, batch,
-  keys_B)` adds loss and accuracy of every decoder layer. Keys are one a row.
+  Attributes:
+    loss: what training minimises.
+    evaluate: (model, batch, keys_B) → sums of the loss with `train=False`; for
+      objectives with one loss for the whole target also each layer's loss and accuracy.
   """
 
-  loss: Callable[[Elmer, dict, jax.Array, bool], Sums]
-  evaluate: Callable[[Elmer, dict, jax.Array], Sums]
+  loss: Loss
+  evaluate: Callable[[Elmer, dict[str, jax.Array], jax.Array], Sums]
+
+
+def with_layer_metrics(loss: Loss) -> Objective:
+  """Returns the objective that evaluates every decoder layer beside `loss`."""
+
+  def evaluate(model: Elmer, batch: dict, keys_B: jax.Array) -> Sums:
+    sums = loss(model, batch, keys_B, step=0, train=False)
+    return sums._replace(metrics=sums.metrics | all_layers(model, batch))
+
+  return Objective(loss, evaluate)
+
+
+def without_layer_metrics(loss: Loss) -> Objective:
+  """Returns the objective that evaluates `loss` alone."""
+
+  def evaluate(model: Elmer, batch: dict, keys_B: jax.Array) -> Sums:
+    return loss(model, batch, keys_B, step=0, train=False)
+
+  return Objective(loss, evaluate)
 
 
 class Encoded(NamedTuple):
-  """What every objective starts from."""
+  """The encoded sources of a batch."""
 
   states_BxSxD: jax.Array
-  mask_BxS: jax.Array  # bool, the source positions that count
-  keys_B: jax.Array | None  # the decoder's, for dropout; None: no dropout
+  mask_BxS: jax.Array  # bool, the source positions that are not PAD
+  keys_B: jax.Array | None  # the decoder's keys for dropout; None: no dropout
 
 
-def encode(model: Elmer, batch: dict, keys_B: jax.Array, dropout: bool) -> Encoded:
-  """Encodes the sources of a batch, with dropout or without."""
-  dropout_keys_B = layers.fold_in(keys_B, DROPOUT) if dropout else None
+def encode(model: Elmer, batch: dict, keys_B: jax.Array, train: bool) -> Encoded:
+  """Encodes the sources of a batch, with dropout if `train`."""
+  dropout_keys_B = layers.fold_in(keys_B, DROPOUT) if train else None
   states_BxSxD, mask_BxS = model.encode(batch["source_ids"], dropout_keys_B)
   return Encoded(states_BxSxD, mask_BxS, dropout_keys_B)
 
@@ -65,7 +108,7 @@ def read_off_ramp(
   choose_with_bias: bool | jax.Array = True,
   smoothing: float = 0.0,
 ) -> HeadOutput:
-  """Applies the shared head at the off-ramp behind a layer."""
+  """Applies the shared head at the off-ramp after a layer."""
   return read_head(
     model,
     model.decoder.off_ramp(hidden_BxTxD),
@@ -82,7 +125,7 @@ def read_head(
   choose_with_bias: bool | jax.Array = True,
   smoothing: float = 0.0,
 ) -> HeadOutput:
-  """Applies the shared head to states that are as it reads them (normed)."""
+  """Applies the shared head to states that are already normalised."""
   return linear_cross_entropy(
     states_BxTxD,
     model.head(choose_with_bias),
@@ -92,11 +135,15 @@ def read_head(
   )
 
 
-def smoothing_of(options: ml_collections.ConfigDict) -> float:
-  """Reads `config.objective.label_smoothing`; raises `UserError` if it is no share."""
+def label_smoothing(options: ml_collections.ConfigDict) -> float:
+  """Returns `config.objective.label_smoothing`.
+
+  Raises:
+    UserError: it is not in [0, 1).
+  """
   if not 0 <= options.label_smoothing < 1:
     raise UserError(
-      "objective.label_smoothing is a share, at least 0 and below 1; it is "
+      "objective.label_smoothing must be at least 0 and below 1; it is "
       f"{options.label_smoothing}"
     )
   return options.label_smoothing
@@ -112,8 +159,8 @@ def token_sums(output: HeadOutput, targets_BxT: jax.Array) -> Sums:
   )
 
 
-def by_layer(nll_L: jax.Array, correct_L: jax.Array) -> dict[str, jax.Array]:
-  """Names sums [L] of every decoder layer, counted from 1 for people."""
+def layer_metrics(nll_L: jax.Array, correct_L: jax.Array) -> dict[str, jax.Array]:
+  """Returns each decoder layer's sums by name; names count layers from 1."""
   metrics = {}
   for layer in range(nll_L.shape[0]):
     metrics[f"loss_layer_{layer + 1}"] = nll_L[layer]
@@ -121,8 +168,8 @@ def by_layer(nll_L: jax.Array, correct_L: jax.Array) -> dict[str, jax.Array]:
   return metrics
 
 
-def every_layer(model: Elmer, batch: dict) -> dict[str, jax.Array]:
-  """Sums loss and accuracy at every off-ramp, all tokens running through all layers."""
+def all_layers(model: Elmer, batch: dict) -> dict[str, jax.Array]:
+  """Sums loss and accuracy at every off-ramp when no token exits early."""
   targets_BxT = batch["target_ids"]
 
   def read(index, hidden_BxTxD, carry):
@@ -135,4 +182,4 @@ def every_layer(model: Elmer, batch: dict) -> dict[str, jax.Array]:
   _, _, (nll_L, correct_L) = model.decode(
     model.blank_target(*targets_BxT.shape), encoded_BxSxD, mask_BxS, after_layer=read
   )
-  return by_layer(nll_L, correct_L)
+  return layer_metrics(nll_L, correct_L)

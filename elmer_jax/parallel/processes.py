@@ -1,74 +1,79 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Several processes as one run: how they meet, what each reads, who goes first."""
+"""Several processes as one run: start, barriers, work that process 0 does alone."""
 
 import atexit
 import hashlib
 import json
 import os
 import re
+import secrets
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import jax
 import ml_collections
 from absl import logging
-from jax._src import clusters, distributed  # the store of keys has no public name
-from jax.sharding import Mesh
+from jax._src import clusters, distributed  # the key-value store has no public name
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.parallel import rendezvous, sharding
+from elmer_jax.parallel import rendezvous
 
-MEETING_SECONDS = 300  # that processes wait for each other at the start
-_SECONDS_TO_READ = 3
-_DAY_MILLISECONDS = 24 * 3600 * 1000  # that they wait for process 0 to prepare data
+TIMEOUT_SECONDS = 300  # by default, for the start and for barriers
+_MAX_TIMEOUT_SECONDS = 24 * 3600
+_DAY_MILLISECONDS = 24 * 3600 * 1000  # that process 0 may take to prepare data
 
 Result = TypeVar("Result")
 
 
-def start(how: str, seconds: float = MEETING_SECONDS) -> None:
+def start(distributed: str, timeout: float = TIMEOUT_SECONDS) -> None:
   """Joins this process to the others of its run; before JAX computes anything.
 
   Args:
-    how: "" for a process alone; "auto" where JAX can ask the machine (TPU pods, Slurm,
-      MPI); else "HOST:PORT,COUNT,INDEX": where process 0 listens, how many processes
-      there are, and which one this is.
-    seconds: that the processes wait for each other.
+    distributed: "" for a single process; "auto" where JAX detects the cluster (TPU
+      pods, Slurm, MPI); else "HOST:PORT,COUNT,INDEX": where process 0 listens, the
+      number of processes, and the index of this one.
+    timeout: seconds that the processes wait for each other.
 
   Raises:
-    UserError: `how` is none of these, or a process didn't come in time.
+    UserError: an argument is invalid, or a process is missing after `timeout`.
   """
-  if not how:
+  if not distributed:
     return
-  options = _automatic(seconds) if how == "auto" else _explicit(how)
-  rendezvous.hold(
-    options["coordinator_address"],
-    options["num_processes"],
-    options["process_id"],
-    seconds,
-  )
+  if not 0 < timeout <= _MAX_TIMEOUT_SECONDS:
+    raise UserError(
+      f"--distributed_timeout={timeout:g} must be above 0 and at most "
+      f"{_MAX_TIMEOUT_SECONDS} seconds"
+    )
+  is_auto = distributed == "auto"
+  options = _detect_cluster(timeout) if is_auto else _parse(distributed)
+  address, index = options["coordinator_address"], options["process_id"]
+  rendezvous.wait_for_all(address, options["num_processes"], index, timeout)
+  if index == 0:
+    options["coordinator_bind_address"] = rendezvous.bind_address(address)
   try:
-    jax.distributed.initialize(**options, initialization_timeout=int(seconds) + 1)
+    jax.distributed.initialize(**options, initialization_timeout=int(timeout) + 1)
   except (RuntimeError, ValueError) as error:
-    raise UserError(f"--distributed={how}: {_first_line(error)}") from None
+    raise UserError(f"--distributed={distributed}: {_one_line(error)}") from None
   if jax.process_index() > 0:
-    logging.set_verbosity(logging.ERROR)  # one of them speaks for all
+    logging.set_verbosity(logging.ERROR)  # process 0 logs for all
 
 
-def _automatic(seconds: float) -> dict:
-  """Asks the machine, as `jax.distributed.initialize` does where it is told nothing."""
+def _detect_cluster(timeout: float) -> dict:
+  """Does what `jax.distributed.initialize` does without arguments."""
   try:
     address, count, index, devices = (
       clusters.ClusterEnv.auto_detect_unset_distributed_params(
-        None, None, None, None, None, int(seconds)
+        None, None, None, None, None, int(timeout)
       )
     )
   except (RuntimeError, ValueError, OSError, KeyError) as error:
-    raise UserError(f"--distributed=auto: {_first_line(error)}") from None
+    raise UserError(f"--distributed=auto: {_one_line(error)}") from None
   if None in (address, count, index):
     raise UserError(
-      "--distributed=auto: this is no TPU pod, Slurm or MPI job that JAX knows: use "
+      "--distributed=auto: JAX detects no TPU pod, Slurm or MPI job here: use "
       "HOST:PORT,COUNT,INDEX"
     )
   return {
@@ -79,31 +84,31 @@ def _automatic(seconds: float) -> dict:
   }
 
 
-def _explicit(how: str) -> dict:
-  match = re.fullmatch(r"([^,]+:\d+),(\d+),(\d+)", how)
-  if not match or int(match[3]) >= int(match[2]):
+def _parse(distributed: str) -> dict:
+  match = re.fullmatch(r"([^,]+:(\d{1,5})),(\d+),(\d+)", distributed)
+  if not match or int(match[4]) >= int(match[3]) or not 0 < int(match[2]) < 2**16:
     raise UserError(
-      f"--distributed={how} is neither auto nor HOST:PORT,COUNT,INDEX with INDEX from "
-      "0 to COUNT - 1"
+      f"--distributed={distributed} is neither auto nor HOST:PORT,COUNT,INDEX with "
+      "PORT from 1 to 65535 and INDEX from 0 to COUNT - 1"
     )
   return {
     "coordinator_address": match[1],
-    "num_processes": int(match[2]),
-    "process_id": int(match[3]),
+    "num_processes": int(match[3]),
+    "process_id": int(match[4]),
   }
 
 
 def is_first() -> bool:
-  """Tells whether this process speaks and writes for all."""
+  """Returns whether this is process 0, which logs and writes for all."""
   return jax.process_index() == 0
 
 
-def check_agreement(config: ml_collections.ConfigDict, seconds: float) -> None:
+def check_agreement(config: ml_collections.ConfigDict, timeout: float) -> None:
   """Raises `UserError` on every process unless all have the same configuration."""
   text = json.dumps(config.to_dict(), sort_keys=True)
   digest = hashlib.sha256(text.encode()).hexdigest()
-  notes = meet("the comparison of configurations", seconds, digest)
-  differing = [str(index) for index, note in notes.items() if note != notes[0]]
+  digests = barrier("the comparison of configurations", timeout, digest)
+  differing = [str(index) for index, other in digests.items() if other != digests[0]]
   if differing:
     raise UserError(
       f"process {', '.join(differing)} has another configuration than process 0: start "
@@ -111,52 +116,97 @@ def check_agreement(config: ml_collections.ConfigDict, seconds: float) -> None:
     )
 
 
-def meet(place: str, seconds: float, note: str = "here") -> dict[int, str]:
-  """Waits until all processes have come to `place`, once in a run.
+def check_shared_folder(
+  flag: str, folder: str, timeout: float, visible_within: float = 20
+) -> None:
+  """Raises `UserError` on every process unless all of them share a folder.
+
+  Process 0 creates a file with a random name, which the others look for.
 
   Args:
-    place: its name, for the message as well.
-    seconds: that the first one there waits.
-    note: what this process leaves there.
-
-  Returns:
-    All processes' notes, by their numbers.
-
-  Raises:
-    UserError: some didn't come in time; it names them, in every process that did.
+    flag: that named the folder, unique in a run.
+    folder: its path on this process.
+    timeout: seconds that the processes wait for each other.
+    visible_within: seconds after which a new file is visible to all that share it.
   """
   if jax.process_count() == 1:
-    return {0: note}
+    return
   client = distributed.global_state.client
-  client.key_value_set(f"{place}/{jax.process_index()}", note)
-  late = False
+  key = f"token of {flag}"
+  if is_first():
+    name = f".shared-{secrets.token_hex(8)}"
+    (Path(folder) / name).touch(exist_ok=False)
+    client.key_value_set(key, name)
+  else:
+    name = client.blocking_key_value_get(key, int(1000 * timeout))
+  token = Path(folder) / name
+  deadline = time.monotonic() + visible_within
+  while not (found := token.exists()) and time.monotonic() < deadline:
+    time.sleep(0.2)
   try:
-    client.wait_at_barrier(place, int(1000 * seconds))
-  except RuntimeError:
-    late = True
-  found = client.key_value_dir_get(f"{place}/")
-  notes = {int(key.rpartition("/")[2]): said for key, said in found}
-  missing = [str(i) for i in range(jax.process_count()) if i not in notes]
-  if late:
-    # JAX would wait for the missing ones again when Python ends.
-    atexit.register(os._exit, 2)
+    result = "found" if found else "missing"
+    results = barrier(f"the check of {flag}", timeout, result)
+  finally:
     if is_first():
-      time.sleep(_SECONDS_TO_READ)  # the others' questions end with this process
+      token.unlink(missing_ok=True)
+  missing = [str(index) for index, result in results.items() if result == "missing"]
+  if missing:
     raise UserError(
-      f"process {', '.join(missing)} didn't come to {place!r} within {seconds:g} s of "
-      "the first"
+      f"{flag}={folder}: process {', '.join(missing)} doesn't see what process 0 "
+      "writes there: all processes need the same folder on a shared file system"
     )
-  return notes
 
 
-def first_alone(name: str, work: Callable[[], Result]) -> Result:
-  """Lets process 0 do `work` before the others do, who then find it done.
-
-  Where it fails there, it fails everywhere, with the same words.
+def barrier(name: str, timeout: float, value: str = "") -> dict[int, str]:
+  """Waits until all processes have reached this barrier, and exchanges values.
 
   Args:
-    name: of the work, once in a run.
-    work: what writes files that all need.
+    name: of the barrier, unique in a run.
+    timeout: seconds that the first process waits for the others.
+    value: what this process gives to all.
+
+  Returns:
+    The values of all processes by index.
+
+  Raises:
+    UserError: processes are missing after `timeout`; it names them, in every process
+      that came.
+  """
+  if jax.process_count() == 1:
+    return {0: value}
+  client = distributed.global_state.client
+  client.key_value_set(f"{name}/{jax.process_index()}", value)
+  timed_out = False
+  try:
+    client.wait_at_barrier(name, int(1000 * timeout))
+  except RuntimeError:
+    timed_out = True
+  found = client.key_value_dir_get(f"{name}/")
+  values = {int(key.rpartition("/")[2]): value for key, value in found}
+  if timed_out:
+    # JAX would wait for the missing processes again when Python exits.
+    atexit.register(os._exit, 2)
+    if is_first():
+      time.sleep(3)  # the key-value store of the others ends with this process
+    missing = [str(i) for i in range(jax.process_count()) if i not in values]
+    raise UserError(
+      f"timed out after {timeout:g} s at {name!r} waiting for process "
+      f"{', '.join(missing)}"
+    )
+  return values
+
+
+def run_on_first_process(name: str, work: Callable[[], Result]) -> Result | None:
+  """Runs `work` on process 0 alone; the others wait until it is done.
+
+  A `UserError` is raised on every process, with the same message.
+
+  Args:
+    name: of the work, unique in a run.
+    work: for example, writes files that all processes read.
+
+  Returns:
+    What `work` returned, on process 0; None on the others.
   """
   if jax.process_count() == 1:
     return work()
@@ -170,39 +220,37 @@ def first_alone(name: str, work: Callable[[], Result]) -> Result:
     client.key_value_set(name, "done")
     return result
   try:
-    said = client.blocking_key_value_get(name, _DAY_MILLISECONDS)
+    outcome = client.blocking_key_value_get(name, _DAY_MILLISECONDS)
   except RuntimeError as error:
-    raise UserError(f"process 0 is gone: {_first_line(error)}") from None
-  if said.startswith("error "):
-    raise UserError(said.removeprefix("error "))
-  return work()
+    raise UserError(f"process 0 has ended: {_one_line(error)}") from None
+  if outcome.startswith("error "):
+    raise UserError(outcome.removeprefix("error "))
+  return None
 
 
-def share_of_batch(mesh: Mesh) -> tuple[int, int]:
-  """Returns (index, count): of `count` equal parts of a batch this process reads one.
+def run_on_all_processes(
+  name: str, work: Callable[[], Result], timeout: float
+) -> Result:
+  """Runs `work` on all processes and waits for them.
 
-  Processes whose devices hold the same rows (a tensor axis across them) read the same.
+  A `UserError` of one process is raised on every process.
 
-  Raises:
-    UserError: the rows of its devices aren't next to each other.
+  Args:
+    name: of the work, unique in a run.
+    work: for example, opens files.
+    timeout: seconds that the first process waits for the others.
   """
-  parts = mesh.shape["data"] * mesh.shape["fsdp"]
-  places = sharding.of_batch(mesh).devices_indices_map((parts,))
-  mine = sorted(
-    {
-      place[0].start or 0
-      for device, place in places.items()
-      if device.process_index == jax.process_index()
-    }
-  )
-  first, count = mine[0], len(mine)
-  if first % count or mine != list(range(first, first + count)):
-    raise UserError(
-      f"mesh {dict(mesh.shape)}: process {jax.process_index()} would read parts {mine} "
-      f"of {parts} of a batch, which aren't neighbours: choose other sizes"
-    )
-  return first // count, parts // count
+  if jax.process_count() == 1:
+    return work()
+  try:
+    result, error = work(), ""
+  except UserError as user_error:
+    result, error = None, str(user_error)
+  for index, message in barrier(name, timeout, error).items():
+    if message:
+      raise UserError(f"process {index}: {message}")
+  return result
 
 
-def _first_line(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
   return " ".join(str(error).split())[:300]

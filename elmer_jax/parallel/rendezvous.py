@@ -1,96 +1,186 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Who has come, and who is missing, before JAX starts on the same port.
+"""All processes of a run wait for each other before JAX starts on the same port.
 
-JAX's own start names nobody and aborts with a stack trace where one process of many
-doesn't come. So process 0 first listens itself; the others tell it their numbers and
-wait for its answer, which is the same for all: go on, or the numbers of the missing.
+JAX's own start aborts with a stack trace where a process is missing, and doesn't name
+it. So process 0 listens first; the others connect, send their index and wait for the
+same answer: to go on, or which processes are missing.
 """
 
 import contextlib
+import errno
+import ipaddress
+import itertools
 import re
+import resource
+import selectors
 import socket
 import time
 
 from elmer_jax.core.errors import UserError
 
-_HELLO = "elmer_jax process "
-_ALL_HERE = "all here"
-_SPARE_SECONDS = 10  # that an answer may come late
+_GREETING = "elmer_jax process"
+_COMPLETE = "complete"
+_ANSWER_SECONDS = 10  # by which an answer may be late
 
 
-def hold(address: str, count: int, index: int, seconds: float) -> None:
+def wait_for_all(address: str, count: int, index: int, timeout: float) -> None:
   """Returns once all `count` processes have called this, each with its `index`.
 
   Args:
     address: HOST:PORT of process 0.
-    count: how many processes there are.
-    index: which one this is.
-    seconds: that this process waits for the others.
+    count: number of processes.
+    index: of this process.
+    timeout: seconds.
 
   Raises:
-    UserError: some didn't come in time; it names them, in every process that did.
+    UserError: processes are missing after `timeout`; it names them, in every process
+      that came.
   """
-  deadline = time.monotonic() + seconds
+  deadline = time.monotonic() + timeout
   if index == 0:
-    verdict = _call(address, count, deadline)
+    answer = _collect(address, count, deadline)
   else:
-    verdict = _answer(address, index, deadline)
-  if verdict != _ALL_HERE:
-    raise UserError(f"of {count} processes, {verdict} within {seconds:g} s")
+    answer = _report(address, count, index, deadline)
+  if answer != _COMPLETE:
+    raise UserError(f"timed out after {timeout:g} s waiting for {answer}")
 
 
-def _call(address: str, count: int, deadline: float) -> str:
-  """Waits for the others and tells them, and the caller, how it went."""
-  port = int(address.rpartition(":")[2])
+def bind_address(address: str) -> str:
+  """Returns where process 0 listens: `address`, or its port on all interfaces.
+
+  The second where the host is not an address of this machine, as with address
+  translation, or where only this machine resolves its name to itself: /etc/hosts often
+  maps a machine's own name to a loopback address.
+  """
+  host, port = _split(address)
   try:
-    server = _listen(port)
-  except OSError as error:
-    raise UserError(f"process 0 can't listen on {address}: {error.strerror}") from None
-  with server, contextlib.ExitStack() as lines:
-    come: dict[int, socket.socket] = {}
-    while len(come) < count - 1 and (left := deadline - time.monotonic()) > 0:
-      server.settimeout(left)
-      try:
-        line = lines.enter_context(server.accept()[0])
-        line.settimeout(min(left, _SPARE_SECONDS))
-        said = re.fullmatch(rf"{_HELLO}(\d+)\n", line.recv(64).decode("ascii"))
-      except (OSError, ValueError):
-        continue  # nobody came, or a stranger
-      if said and 0 < int(said[1]) < count:
-        come[int(said[1])] = line
-    missing = [str(index) for index in range(1, count) if index not in come]
-    verdict = f"{_named(missing)} didn't come" if missing else _ALL_HERE
-    for line in come.values():
-      with contextlib.suppress(OSError):
-        line.sendall(verdict.encode())
-  return verdict
+    found = [
+      info[4] for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    ]
+    for socket_address in found:
+      family = socket.AF_INET6 if len(socket_address) > 2 else socket.AF_INET
+      with socket.socket(family) as probe:
+        probe.bind((socket_address[0], 0, *socket_address[2:]))
+    loopback = [ipaddress.ip_address(name).is_loopback for name, *_ in found]
+  except (OSError, ValueError):
+    return _any_address(port)
+  is_local_name = host == "localhost" or host in [name for name, *_ in found]
+  return address if is_local_name or not any(loopback) else _any_address(port)
 
 
-def _listen(port: int) -> socket.socket:
-  if socket.has_dualstack_ipv6():
-    with contextlib.suppress(OSError):
-      return socket.create_server(
-        ("", port), family=socket.AF_INET6, dualstack_ipv6=True
-      )
-  return socket.create_server(("", port))
+def _any_address(port: int) -> str:
+  return f"[::]:{port}" if socket.has_dualstack_ipv6() else f"0.0.0.0:{port}"
 
 
-def _answer(address: str, index: int, deadline: float) -> str:
-  """Tells process 0 that this one is here, and returns its answer."""
+def _split(address: str) -> tuple[str, int]:
   host, _, port = address.rpartition(":")
-  while (left := deadline - time.monotonic()) > 0:
+  return host.strip("[]"), int(port)
+
+
+def _collect(address: str, count: int, deadline: float) -> str:
+  """Accepts the other processes; returns the answer that all of them get."""
+  _allow_open_files(2 * count + 100)
+  connections: dict[int, socket.socket] = {}
+  with contextlib.ExitStack() as stack:
+    selector = stack.enter_context(selectors.DefaultSelector())
+    for server in _listen(address, count):
+      stack.enter_context(server)
+      selector.register(server, selectors.EVENT_READ, b"")
+    while len(connections) < count - 1:
+      remaining = deadline - time.monotonic()
+      if remaining <= 0:
+        break
+      for key, _ in selector.select(remaining):
+        if key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+          with contextlib.suppress(OSError):
+            connection = stack.enter_context(key.fileobj.accept()[0])
+            connection.setblocking(False)
+            selector.register(connection, selectors.EVENT_READ, b"")
+          continue
+        received, index = _read_greeting(key.fileobj, key.data, count)
+        if index is None and received:
+          selector.modify(key.fileobj, selectors.EVENT_READ, received)
+          continue
+        selector.unregister(key.fileobj)
+        if index is None:
+          key.fileobj.close()
+        else:
+          connections[index] = key.fileobj
+    missing = [index for index in range(1, count) if index not in connections]
+    answer = _name(missing) if missing else _COMPLETE
+    for connection in connections.values():
+      with contextlib.suppress(OSError):
+        connection.setblocking(True)
+        connection.settimeout(1)
+        connection.sendall(answer.encode())
+  return answer
+
+
+def _read_greeting(
+  connection: socket.socket, received: bytes, count: int
+) -> tuple[bytes, int | None]:
+  """Reads on; returns what came, empty for a stranger, and the index if complete."""
+  try:
+    chunk = connection.recv(64)
+  except OSError:
+    return b"", None
+  received += chunk
+  match = re.fullmatch(rb"%b (\d+) of (\d+)\n" % _GREETING.encode(), received)
+  if match and int(match[2]) == count and 0 < int(match[1]) < count:
+    return received, int(match[1])
+  is_partial = chunk and len(received) < 64 and b"\n" not in received
+  return received if is_partial else b"", None
+
+
+def _listen(address: str, backlog: int) -> list[socket.socket]:
+  """Returns a listening socket for each address that the host's name resolves to."""
+  host, port = _split(bind_address(address))
+  servers = []
+  try:
+    for family, *_, found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+      both = host == "::"
+      servers.append(
+        socket.create_server(
+          found[:2], family=family, backlog=backlog, dualstack_ipv6=both
+        )
+      )
+  except OSError as error:
+    for server in servers:
+      server.close()
+    reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
+    raise UserError(f"process 0 can't listen on {address}: {reason}") from None
+  return servers
+
+
+def _allow_open_files(count: int) -> None:
+  soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+  if soft != resource.RLIM_INFINITY and soft < count:
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
+def _report(address: str, count: int, index: int, deadline: float) -> str:
+  """Sends this process's index to process 0 and returns the answer."""
+  while (remaining := deadline - time.monotonic()) > 0:
     try:
-      with socket.create_connection((host.strip("[]"), int(port)), left) as line:
-        line.sendall(f"{_HELLO}{index}\n".encode())
-        line.settimeout(left + _SPARE_SECONDS)
-        if said := line.recv(4096).decode("ascii", "replace"):
-          return said
+      with socket.create_connection(_split(address), remaining) as connection:
+        connection.sendall(f"{_GREETING} {index} of {count}\n".encode())
+        connection.settimeout(remaining + _ANSWER_SECONDS)
+        chunks = iter(lambda: connection.recv(4096), b"")  # noqa: B023
+        if answer := b"".join(chunks).decode("ascii", "replace"):
+          return answer
     except OSError:
       pass
-    time.sleep(min(0.2, max(left, 0)))
-  return f"process 0 didn't come to {address}"
+    time.sleep(min(0.2, max(remaining, 0)))
+  return f"process 0 at {address}"
 
 
-def _named(missing: list[str]) -> str:
-  return f"process{'es' * (len(missing) > 1)} {', '.join(missing)}"
+def _name(indices: list[int]) -> str:
+  """Returns `process 1`, or `processes 1-3, 7`."""
+  runs = []
+  for _, run in itertools.groupby(enumerate(indices), lambda pair: pair[1] - pair[0]):
+    members = [index for _, index in run]
+    first, last = members[0], members[-1]
+    runs.append(str(first) if first == last else f"{first}-{last}")
+  return f"process{'es' * (len(indices) > 1)} {', '.join(runs)}"

@@ -1,69 +1,55 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""With fsdp, next to nothing of a state lies whole on every device."""
+"""A check that fsdp shards nearly all of the training state."""
 
 import math
 
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from absl import logging
+from jax.sharding import Mesh
 
 from elmer_jax.core.errors import UserError
 
-WHOLE_SHARE = 0.02  # of a tree's bytes that may lie whole on every device
+_MAX_REPLICATED = 0.02  # of the state's bytes
+# In a smaller state biases and norms weigh more, and replicating them costs nothing.
+_SMALL_STATE_BYTES = 100 * 2**20
 
 
-def spread(mesh: Mesh, shapes, shardings, what: str):
-  """Returns shardings under which at most 2 % of the bytes lie whole on every device.
+def limit_replication(mesh: Mesh, shapes, shardings) -> None:
+  """With fsdp, allows at most 2 % of a state's bytes on every device in full.
 
-  The rules leave biases and norms whole, which is nothing beside the matrices of a
-  large model. It is much of a small model, and half of a factored optimizer state: so
-  the largest of them are cut over `fsdp` too, along a side that it divides, until the
-  rest is small enough.
+  Above that a state under 100 MiB gets a warning, a larger one an error.
 
   Args:
-    mesh: the mesh; where fsdp is 1, nothing changes.
+    mesh: without an fsdp axis (size 1) nothing is checked.
     shapes: a tree of anything with shape and dtype.
-    shardings: the same tree of shardings, by the rules.
-    what: this tree's name, for the message.
+    shardings: the same tree of shardings.
 
   Raises:
-    UserError: fsdp divides too little of it.
+    UserError: more is replicated, and the state is large.
   """
-  parts = mesh.shape["fsdp"]
-  if parts == 1:
-    return shardings
-  paths, tree = jax.tree_util.tree_flatten_with_path(shapes)
-  leaves = [leaf for _, leaf in paths]
-  placed = jax.tree.leaves(shardings)
-  sizes = [math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves]
-  whole = [index for index, place in enumerate(placed) if place.is_fully_replicated]
-  whole.sort(key=lambda index: -sizes[index])
-  allowed = WHOLE_SHARE * sum(sizes)
-  left = sum(sizes[index] for index in whole)
-  undivided = []
-  for index in whole:
-    if left <= allowed:
-      return jax.tree.unflatten(tree, placed)
-    side = _divided_side(leaves[index].shape, parts)
-    if side is None:
-      undivided.append(index)
-      continue
-    spec = PartitionSpec(*(None,) * side, "fsdp")
-    placed[index] = NamedSharding(mesh, spec)
-    left -= sizes[index]
-  if left <= allowed:
-    return jax.tree.unflatten(tree, placed)
-  names = ", ".join(
-    jax.tree_util.keystr(paths[index][0], simple=True, separator="/")
-    for index in undivided[:3]
+  if mesh.shape["fsdp"] == 1:
+    return
+  sizes = jax.tree.map(lambda x: math.prod(x.shape) * x.dtype.itemsize, shapes)
+  total = sum(jax.tree.leaves(sizes))
+  replicated = {
+    jax.tree_util.keystr(path, simple=True, separator="/"): size
+    for (path, size), place in zip(
+      jax.tree_util.tree_leaves_with_path(sizes),
+      jax.tree.leaves(shardings),
+      strict=True,
+    )
+    if place.is_fully_replicated
+  }
+  size = sum(replicated.values())
+  if size <= _MAX_REPLICATED * total:
+    return
+  largest = sorted(replicated, key=lambda name: -replicated[name])[:3]
+  message = (
+    f"mesh.fsdp={mesh.shape['fsdp']} leaves {size / total:.1%} of the training state "
+    f"({size / 2**20:.1f} of {total / 2**20:.1f} MiB) replicated on every device: "
+    f"{', '.join(largest)}, …"
   )
-  raise UserError(
-    f"mesh.fsdp={parts} leaves {left / sum(sizes):.0%} of the {what} whole on every "
-    f"device: it divides no side of {names}"
-  )
-
-
-def _divided_side(shape: tuple[int, ...], parts: int) -> int | None:
-  """Returns the longest side that `parts` divides; None if there is none."""
-  sides = [side for side, size in enumerate(shape) if size and size % parts == 0]
-  return max(sides, key=lambda side: shape[side], default=None)
+  if total >= _SMALL_STATE_BYTES:
+    raise UserError(f"{message}: let mesh.rules shard them over fsdp")
+  logging.warning("%s", message)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compiles the training step of a run for devices that need not exist.
+"""Compiles the training step of a run for devices that this machine may not have.
 
-Nothing is computed: the state and the batch are shapes with shardings, so the program
-is the one that `train` would compile there.
+Nothing is computed: state and batch are shapes with shardings, and the program is the
+one that `train` compiles on those devices.
 """
 
 import time
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from elmer_jax import configuration, objectives
-from elmer_jax.checkpoints.train_state import State
+from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.core.errors import UserError
 from elmer_jax.parallel import sharding
 from elmer_jax.training import out_of_memory
@@ -27,7 +27,7 @@ class DoesNotFit(UserError):
 
 
 class Compiled(NamedTuple):
-  """A compiled step and what compiling took."""
+  """A compiled step and the time of its compilation."""
 
   step: jax.stages.Compiled
   seconds: float
@@ -40,14 +40,16 @@ def build(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> Program
   Raises:
     UserError: the mesh doesn't divide the batch or a parameter.
   """
-  sharding.check_batch(mesh, config.data.batch_size, config.train.accumulation)
+  sharding.check_batch(
+    mesh, config.data.batch_size, config.train.grad_accumulation_steps
+  )
   sizes = configuration.model_config(config, config.data.vocabulary_size)
   optimizer, schedule = make_optimizer(config)
   return make_program(sizes, objectives.get(config), optimizer, schedule, mesh, config)
 
 
-def abstract_state(program: Program) -> State:
-  """Returns the state's shapes with their shardings."""
+def abstract_state(program: Program) -> TrainState:
+  """Returns the training state as shapes with shardings."""
   return jax.tree.map(
     lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
     program.shapes,
@@ -59,7 +61,7 @@ def abstract_batch(
   config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """Returns `source_ids` [B, S] and `target_ids` [B, T] as shapes with shardings."""
-  rows = sharding.of_batch(mesh)
+  rows = sharding.batch_sharding(mesh)
   lengths = {
     "source_ids": config.data.source_length,
     "target_ids": config.data.target_length,
@@ -81,25 +83,27 @@ def compile_step(
   """Compiles the training step for the platform of the mesh's devices.
 
   Args:
-    program: what `build` returned.
+    program: of `build`.
     config: of the run.
-    mesh: the one that the program was built for.
-    options: the compiler's.
+    mesh: given to `build`.
+    options: of the compiler.
 
   Raises:
-    DoesNotFit: with a line that says by how much, and what would help.
+    DoesNotFit: its message says by how much, and what would help.
   """
   platform = mesh.devices.flat[0].platform
   clock, cpu_clock = time.monotonic(), time.process_time()
   with jax.set_mesh(mesh):
-    traced = program.train.trace(
+    traced = program.train_step.trace(
       abstract_state(program), abstract_batch(config, mesh), config.seed
     )
     lowered = traced.lower(lowering_platforms=(platform,))
     try:
       step = lowered.compile(options)
     except jax.errors.JaxRuntimeError as error:
-      if out_of_memory.is_exhausted(error):
-        raise DoesNotFit(str(out_of_memory.does_not_fit(error, config, mesh))) from None
+      if out_of_memory.is_out_of_memory(error):
+        raise DoesNotFit(
+          str(out_of_memory.to_user_error(error, config, mesh))
+        ) from None
       raise
   return Compiled(step, time.monotonic() - clock, time.process_time() - cpu_clock)

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Byte-level BPE in BART's order, and the ids that mean the same everywhere."""
+"""Byte-level BPE in BART's id order, its files and its special tokens."""

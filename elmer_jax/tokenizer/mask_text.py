@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""`<mask>` in a text for the mask token: how people write to a pre-trained model."""
+"""Text in which `<mask>` is the mask token, as input of a pre-trained model."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from elmer_jax.tokenizer.special_ids import MASK_TOKEN
 
 
 def encode(vocabulary: Vocabulary, text: str) -> np.ndarray:
-  """Returns ids [n] int32, with the mask's id where the text says `<mask>`."""
+  """Returns the ids of a text, int32 [n], with the mask's id for each `<mask>`."""
   pieces = [vocabulary.encode(piece) for piece in text.split(MASK_TOKEN)]
   mask = np.array([vocabulary.mask_id], np.int32)
   joined = [part for piece in pieces for part in (mask, piece)][1:]
@@ -17,6 +17,6 @@ def encode(vocabulary: Vocabulary, text: str) -> np.ndarray:
 
 
 def decode(vocabulary: Vocabulary, ids: np.ndarray) -> str:
-  """Returns the text of ids [n], with `<mask>` where the mask's id stands."""
+  """Returns the text of ids [n], with `<mask>` for each mask id."""
   runs = np.split(ids, np.flatnonzero(ids == vocabulary.mask_id))
   return MASK_TOKEN.join(vocabulary.decode(run) for run in runs)

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training: optimizer, the sharded step, checkpoints, metrics and the loop."""
+"""Training: the loop, the sharded step, the optimizer, validation and metrics."""

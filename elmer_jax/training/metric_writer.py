@@ -1,18 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a run says: progress lines, `metrics.jsonl`, TensorBoard, `timing.json`."""
+"""Files with a run's metrics: `metrics.jsonl`, TensorBoard, `timing.json`."""
 
 import json
-import time
 from pathlib import Path
-
-from absl import logging
 
 from elmer_jax.core.atomic_files import write_whole
 
 
-class Metrics:
-  """Writes a run's figures; process 0 only has one that is `active`."""
+class MetricWriter:
+  """Writes a run's metrics; only process 0 has an `active` one."""
 
   def __init__(self, workdir: str, resumed_step: int, active: bool = True):
     self._active = active
@@ -21,7 +18,7 @@ class Metrics:
     from tensorboardX import SummaryWriter
 
     self._path = Path(workdir) / "metrics.jsonl"
-    _forget_after(self._path, resumed_step)
+    _drop_lines_after(self._path, resumed_step)
     self._board = SummaryWriter(
       str(Path(workdir) / "tensorboard"), purge_step=resumed_step + 1
     )
@@ -40,73 +37,29 @@ class Metrics:
       self._board.close()
 
 
-def _forget_after(path: Path, step: int) -> None:
-  """Drops what an earlier start wrote beyond the step that it saved."""
+def _drop_lines_after(path: Path, step: int) -> None:
+  """Removes lines that an earlier start wrote after its last checkpoint."""
   if not path.exists():
     return
-  kept = [
-    line
-    for line in path.read_text().splitlines()
-    if line.endswith("}") and json.loads(line)["step"] <= step
-  ]
-  if step == 0:
-    kept = []  # the first evaluation is made anew as well
+  kept = []
+  if step:  # a run that restarts at 0 repeats the evaluation of step 0
+    kept = [
+      line
+      for line in path.read_text().splitlines()
+      if line.endswith("}") and json.loads(line)["step"] <= step
+    ]
   write_whole(path, "".join(line + "\n" for line in kept))
 
 
-class Progress:
-  """Lines with rate and time left, for anyone who waits."""
-
-  def __init__(self, start: int, steps: int):
-    self._steps = steps
-    self._step, self._time = start, time.monotonic()
-
-  def line(self, step: int, values: dict[str, float], tokens: float) -> dict:
-    """Logs a line for the steps since the last one.
-
-    Args:
-      step: updates made.
-      values: the last update's metrics.
-      tokens: source and target tokens (not PAD) since the last line.
-
-    Returns:
-      `values` with `tokens_per_second`, over the whole machine, and
-      `updates_per_second`.
-    """
-    now = time.monotonic()
-    seconds = max(now - self._time, 1e-9)
-    updates = max(step - self._step, 1)
-    left = (self._steps - step) * seconds / updates
-    self._step, self._time = step, now
-    values = values | {
-      "tokens_per_second": tokens / seconds,
-      "updates_per_second": updates / seconds,
-    }
-    logging.info(
-      "step %d/%d  loss %.3f  accuracy %.3f  %s tokens/s  %s left",
-      step,
-      self._steps,
-      values["loss"],
-      values.get("accuracy", float("nan")),
-      f"{values['tokens_per_second']:,.0f}",
-      duration(left),
-    )
-    return values
-
-  def restart(self, step: int) -> None:
-    """Leaves out the time since the last line: an evaluation, say."""
-    self._step, self._time = step, time.monotonic()
-
-
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
   """Returns 75 as '1:15' and 4000 as '1:06:40'."""
   minutes, rest = divmod(int(seconds), 60)
   hours, minutes = divmod(minutes, 60)
   return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def record_seconds(workdir: str, stage: str, seconds: float) -> None:
-  """Notes in WORKDIR/timing.json how long a stage took."""
+def record_stage_seconds(workdir: str, stage: str, seconds: float) -> None:
+  """Writes the duration of a stage into WORKDIR/timing.json."""
   path = Path(workdir) / "timing.json"
   timing = json.loads(path.read_text()) if path.exists() else {}
   write_whole(path, json.dumps(timing | {stage: round(seconds, 1)}) + "\n")

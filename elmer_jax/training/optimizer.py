@@ -22,15 +22,18 @@ _MUON_RMS = 0.2
 def make_optimizer(
   config: ml_collections.ConfigDict,
 ) -> tuple[optax.GradientTransformation, Callable[[jax.Array], jax.Array]]:
-  """Returns the optimizer and its learning rate as a function of the update.
+  """Returns the optimizer and its learning rate as a function of the step.
 
-  Clipping acts once an update, on the gradient of the whole batch.
+  Clipping acts once per step, on the gradient of the whole batch.
+
+  Raises:
+    UserError: the optimizer's or the schedule's name is unknown.
   """
   options = config.optimizer
   schedule = _schedule(config)
   if options.name not in NAMES:
     raise UserError(
-      f"optimizer.name is one of {', '.join(NAMES)}; not {options.name!r}"
+      f"optimizer.name must be one of {', '.join(NAMES)}; not {options.name!r}"
     )
   make = {"adamw": _adamw, "adafactor": _adafactor, "muon": _muon}[options.name]
   update = make(options, schedule)
@@ -55,11 +58,11 @@ def _adamw(
 def _adafactor(
   options: ml_collections.ConfigDict, schedule
 ) -> optax.GradientTransformation:
-  """Keeps two vectors for each matrix and no momentum: next to no memory.
+  """Adafactor: two vectors of state per matrix, and no momentum.
 
   Shazeer and Stern, 2018 (arXiv 1804.04235), with updates of a root mean square of at
-  most 1 and without their scaling by the parameter's size (as Zhai et al., 2021, arXiv
-  2106.04560, section 3.4): so the learning rates mean what they mean for the others.
+  most 1 and without scaling by the parameter's size (as Zhai et al., 2021, arXiv
+  2106.04560, section 3.4), so that learning rates are comparable to the others'.
   """
   return optax.chain(
     optax.scale_by_factored_rms(),
@@ -70,7 +73,7 @@ def _adafactor(
 
 
 def _muon(options: ml_collections.ConfigDict, schedule) -> optax.GradientTransformation:
-  """Orthogonalises the updates of projections; tables, biases and norms get AdamW."""
+  """Muon for projections; tables, biases and norms get AdamW."""
   return muon(
     schedule,
     weight_decay=options.weight_decay,
@@ -83,7 +86,7 @@ def _muon(options: ml_collections.ConfigDict, schedule) -> optax.GradientTransfo
 
 
 def _projections(params: dict) -> dict:
-  """Names the two sides of every projection, a stack of them or one; else None."""
+  """Returns the two matrix dimensions of each projection (stacked or not), or None."""
 
   def sides(path, leaf) -> MuonDimensionNumbers | None:
     if jax.tree_util.keystr(path[-1:], simple=True) != "kernel":
@@ -94,7 +97,7 @@ def _projections(params: dict) -> dict:
 
 
 def _is_matrix(params: dict) -> dict:
-  """Marks what decays: projections and tables, but no bias and no norm."""
+  """Marks what weight decay applies to: projections and tables."""
 
   def decays(path, leaf) -> bool:
     name = jax.tree_util.keystr(path[-1:], simple=True)
@@ -108,18 +111,19 @@ def _schedule(config: ml_collections.ConfigDict) -> Callable[[jax.Array], jax.Ar
   peak, warmup = options.learning_rate, options.warmup_steps
   if options.schedule not in SCHEDULES:
     raise UserError(
-      f"optimizer.schedule is one of {', '.join(SCHEDULES)}; not {options.schedule!r}"
+      f"optimizer.schedule must be one of {', '.join(SCHEDULES)}; "
+      f"not {options.schedule!r}"
     )
 
-  def rate(update: jax.Array) -> jax.Array:
-    update = jnp.asarray(update, jnp.float32)
-    ramp = jnp.minimum(1.0, (update + 1) / max(warmup, 1))
+  def rate(step: jax.Array) -> jax.Array:
+    step = jnp.asarray(step, jnp.float32)
+    ramp = jnp.minimum(1.0, (step + 1) / max(warmup, 1))
     if options.schedule == "constant":
       return peak * ramp
     if options.schedule == "inverse_sqrt":
-      late = jnp.maximum(update + 1, max(warmup, 1)) / max(warmup, 1)
+      late = jnp.maximum(step + 1, max(warmup, 1)) / max(warmup, 1)
       return peak * ramp * late**-0.5
-    progress = jnp.clip((update - warmup) / max(steps - warmup, 1), 0.0, 1.0)
+    progress = jnp.clip((step - warmup) / max(steps - warmup, 1), 0.0, 1.0)
     wave = 0.5 * (1 + jnp.cos(jnp.pi * progress))
     floor = options.final_fraction
     return peak * ramp * (floor + (1 - floor) * wave)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""What to say of a step that needs more memory than a device has."""
+"""Errors of steps that need more memory than a device has, as one helpful line."""
 
 import contextlib
 import re
@@ -14,90 +14,93 @@ from elmer_jax.parallel.mesh import make_mesh
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = r"([\d.]+)\s*([KMGT]?)i?B?"
-# As the compiler for TPUs, its allocator, and the allocator of GPUs and CPUs say it.
-_NEEDED_OF_LIMIT = (
+# Messages of the TPU compiler, the TPU allocator, and the GPU and CPU allocators.
+_NEEDED_AND_LIMIT = (
   rf"Used {_SIZE} of {_SIZE} hbm",
   rf"required .*?\({_SIZE}\) exceeds available .*?\({_SIZE}\)",
 )
-_REFUSED = (
+_NEEDED_ONLY = (
   rf"(?:trying to allocate|Attempting to (?:allocate|reserve)) {_SIZE}",
   rf"allocating {_SIZE}",
 )
 
 
-def is_exhausted(error: BaseException) -> bool:
-  """Tells whether a device's memory was too small."""
+def is_out_of_memory(error: BaseException) -> bool:
+  """Returns whether an error means that a device's memory was too small."""
   return isinstance(error, jax.errors.JaxRuntimeError) and (
     "RESOURCE_EXHAUSTED" in str(error)
   )
 
 
 @contextlib.contextmanager
-def explained(config: ml_collections.ConfigDict) -> Iterator[None]:
-  """Turns a device's want of memory, within a run, into a `UserError`."""
+def explain_out_of_memory(config: ml_collections.ConfigDict) -> Iterator[None]:
+  """Turns an out-of-memory error within the block into a `UserError`."""
   try:
     yield
   except jax.errors.JaxRuntimeError as error:
-    if not is_exhausted(error):
+    if not is_out_of_memory(error):
       raise
-    raise does_not_fit(error, config, make_mesh(config)) from None
+    raise to_user_error(error, config, make_mesh(config)) from None
 
 
-def does_not_fit(
+def to_user_error(
   error: BaseException, config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh
 ) -> UserError:
-  """Returns one line: by how much a step is too large, and what would help."""
-  needed, limit = excess(str(error))
+  """Returns an error of one line: how much memory is missing, and what may help."""
+  needed, limit = parse_sizes(str(error))
   if limit:
-    found = (
-      f"it needs {gib(needed)} a device, which has {gib(limit)}: "
-      f"{gib(needed - limit)} too much"
+    problem = (
+      f"it needs {_gib(needed)} per device, which has {_gib(limit)}: "
+      f"{_gib(needed - limit)} too much"
     )
   elif needed:
-    found = f"a device's memory is full, and {gib(needed)} more are needed"
+    problem = f"a device's memory is full, and {_gib(needed)} more are needed"
   else:
-    found = "a device's memory is full"
+    problem = "a device's memory is full"
   return UserError(
-    f"the step does not fit: {found}. What would help: "
-    f"{'; '.join(remedies(config, mesh))}"
+    f"the step does not fit: {problem}. What may help: "
+    f"{'; '.join(suggestions(config, mesh))}"
   )
 
 
-def excess(words: str) -> tuple[int, int]:
-  """Returns the bytes (needed, limit) that an error tells; 0 for what it does not."""
-  for pattern in _NEEDED_OF_LIMIT:
-    match = re.search(pattern, words, re.DOTALL)
+def parse_sizes(message: str) -> tuple[int, int]:
+  """Returns the bytes (needed, limit) in an error message; 0 where it has none."""
+  for pattern in _NEEDED_AND_LIMIT:
+    match = re.search(pattern, message, re.DOTALL)
     if match:
       return _bytes(*match.groups()[:2]), _bytes(*match.groups()[2:])
-  for pattern in _REFUSED:
-    match = re.search(pattern, words)
+  for pattern in _NEEDED_ONLY:
+    match = re.search(pattern, message)
     if match:
       return _bytes(*match.groups()), 0
   return 0, 0
 
 
-def remedies(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> list[str]:
-  """Returns what makes this configuration's step smaller, the cheapest first."""
+def suggestions(
+  config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh
+) -> list[str]:
+  """Returns changes that need less memory per device, the cheapest first."""
   found = []
-  rows = config.data.batch_size // config.train.accumulation
-  parts = mesh.shape["data"] * mesh.shape["fsdp"]
+  rows = config.data.batch_size // config.train.grad_accumulation_steps
+  shards = mesh.shape["data"] * mesh.shape["fsdp"]
   if config.model.remat != "layer":
     found.append("--config.model.remat=layer (recompute each layer)")
   if config.model.dtype == "float32":
     found.append("--config.model.dtype=bfloat16")
-  if rows // parts > 1:
-    accumulation = config.train.accumulation * 2
-    found.append(f"--config.train.accumulation={accumulation} (smaller micro-batches)")
+  if rows // shards > 1:
+    steps = config.train.grad_accumulation_steps * 2
+    found.append(
+      f"--config.train.grad_accumulation_steps={steps} (smaller micro-batches)"
+    )
   if mesh.shape["data"] > 1:
     found.append(
       f"--config.mesh.fsdp={mesh.shape['fsdp'] * 2} or more (parameters and optimizer "
-      "state spread over devices)"
+      "state sharded over devices)"
     )
   return [*found, "more devices or a smaller model"]
 
 
-def gib(size: float) -> str:
-  """Returns `12.3 GiB`."""
+def _gib(size: float) -> str:
   return f"{size / 2**30:.2f} GiB"
 
 

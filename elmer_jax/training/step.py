@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training step and the evaluation step: pure, jitted, sharded.
 
-Every random draw is a function of (seed, step, global row, layer): a row's key goes
-with it through micro-batches and devices, so the split of a batch changes nothing, and
-nothing random has to be saved.
+Every random draw is a function of (seed, step, global row, layer). Keys are split with
+the rows of a batch, so micro-batches and devices do not change the draws, and
+checkpoints need no random state.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,29 +16,30 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
-from elmer_jax.checkpoints.train_state import State
+from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.model import elmer, sharding_constraints
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.objectives.objective import Objective, Sums
 from elmer_jax.parallel import sharding
-from elmer_jax.parallel.replication import spread
+from elmer_jax.parallel.replication import limit_replication
 from elmer_jax.tokenizer.special_ids import PAD_ID
 
-TRAINING, EVALUATION = 0, 1  # streams of keys
+TRAINING, EVALUATION = 0, 1  # streams of random keys
 
 
 class Program(NamedTuple):
-  """The compiled parts of a run."""
+  """The jitted functions of a run, and what they expect."""
 
-  init: Callable[[int], State]  # seed → a fresh, sharded state
-  train: Callable[..., tuple[State, dict]]  # (state, batch, seed); donates the state
-  evaluate: Callable[..., Sums]  # (params, batch, seed, number of the batch)
-  shardings: State  # of a state
-  shapes: State  # of a state
+  init: Callable[[int], TrainState]  # seed → a new, sharded state
+  # (state, batch, seed) → (state, metrics); donates the state
+  train_step: Callable[..., tuple[TrainState, dict]]
+  eval_step: Callable[..., Sums]  # (params, batch, seed, number of the batch)
+  shardings: TrainState
+  shapes: TrainState
 
 
 def row_keys(seed, stream: int, step, rows: int) -> jax.Array:
-  """Returns one key a row of the global batch [rows]."""
+  """Returns one key per row of the global batch [rows]."""
   key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), stream), step)
   return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(rows))
 
@@ -50,43 +52,44 @@ def make_program(
   mesh: jax.sharding.Mesh,
   config: ml_collections.ConfigDict,
 ) -> Program:
-  """Builds the jitted functions for a mesh; nothing is computed yet."""
+  """Defines the jitted functions for a mesh, without computing anything."""
 
-  def init(seed) -> State:
+  def init(seed) -> TrainState:
     params = elmer.initialise(model_config, seed)
-    return State(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
   shapes = jax.eval_shape(init, 0)
-  layout = sharding.make_layout(config, mesh)
-  sharding.check_heads(layout, model_config)
+  rules = sharding.make_sharding_rules(config, mesh)
+  sharding.check_heads(rules, model_config)
   axes = elmer.logical_axes(model_config)
-  of_params = sharding.of_parameters(layout, axes, shapes.params)
-  of_params = spread(mesh, shapes.params, of_params, "parameters")
-  everywhere = sharding.replicated(mesh)
-  placed = sharding_constraints.current(layout if mesh.size > 1 else None)
-  of_optimizer = sharding.like_parameters(
-    mesh, shapes.opt_state, shapes.params, of_params
+  param_shardings = sharding.param_shardings(rules, axes, shapes.params)
+  replicated = sharding.replicated(mesh)
+  placed = sharding_constraints.current(rules if mesh.size > 1 else None)
+  optimizer_shardings = sharding.optimizer_shardings(
+    mesh, shapes.opt_state, shapes.params, param_shardings
   )
-  shardings = State(
-    everywhere,
-    of_params,
-    spread(mesh, shapes.opt_state, of_optimizer, "optimizer's state"),
-  )
+  shardings = TrainState(replicated, param_shardings, optimizer_shardings)
+  limit_replication(mesh, shapes, shardings)
 
-  def gradients(params: dict, batch: dict, keys_B: jax.Array) -> tuple[dict, Sums]:
+  def loss_and_grads(
+    params: dict, step: jax.Array, batch: dict, keys_B: jax.Array
+  ) -> tuple[dict, Sums]:
     def summed_loss(params):
-      sums = objective.loss(elmer.bind(model_config, params), batch, keys_B, True)
+      model = elmer.bind(model_config, params)
+      sums = objective.loss(model, batch, keys_B, step, train=True)
       return sums.loss, sums
 
     grads, sums = jax.grad(summed_loss, has_aux=True)(params)
-    return jax.lax.with_sharding_constraint(grads, of_params), sums
+    return jax.lax.with_sharding_constraint(grads, param_shardings), sums
 
-  def train(state: State, batch: dict, seed) -> tuple[State, dict]:
+  def train_step(state: TrainState, batch: dict, seed) -> tuple[TrainState, dict]:
     keys_B = row_keys(seed, TRAINING, state.step, batch["target_ids"].shape[0])
-    batch_with_update = batch | {"update": jnp.full(keys_B.shape, state.step)}
     with placed:
       grads, sums = _accumulate(
-        gradients, state.params, batch_with_update, keys_B, config.train.accumulation
+        functools.partial(loss_and_grads, state.params, state.step),
+        batch,
+        keys_B,
+        config.train.grad_accumulation_steps,
       )
     grads = jax.tree.map(lambda g: g / sums.tokens, grads)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -98,47 +101,51 @@ def make_program(
       "gradient_norm": optax.tree.norm(grads),
       "tokens": sum((ids != PAD_ID).sum() for ids in batch.values()),
     }
-    return State(state.step + 1, params, opt_state), metrics
+    return TrainState(state.step + 1, params, opt_state), metrics
 
-  def evaluate(params: dict, batch: dict, seed, number) -> Sums:
+  def eval_step(params: dict, batch: dict, seed, number) -> Sums:
     keys_B = row_keys(seed, EVALUATION, number, batch["target_ids"].shape[0])
     with placed:
       return objective.evaluate(elmer.bind(model_config, params), batch, keys_B)
 
   return Program(
     init=jax.jit(init, out_shardings=shardings),
-    train=jax.jit(train, donate_argnums=0, out_shardings=(shardings, everywhere)),
-    evaluate=jax.jit(evaluate, out_shardings=everywhere),
+    train_step=jax.jit(
+      train_step, donate_argnums=0, out_shardings=(shardings, replicated)
+    ),
+    eval_step=jax.jit(eval_step, out_shardings=replicated),
     shardings=shardings,
     shapes=shapes,
   )
 
 
 def _accumulate(
-  gradients: Callable, params: dict, batch: dict, keys_B: jax.Array, parts: int
+  loss_and_grads: Callable[[dict, jax.Array], tuple[dict, Sums]],
+  batch: dict,
+  keys_B: jax.Array,
+  steps: int,
 ) -> tuple[dict, Sums]:
-  """Adds gradients and sums over micro-batches.
+  """Sums `loss_and_grads(batch, keys)` over `steps` micro-batches.
 
-  Micro-batch m takes rows m, m + parts, …, so that each device finds its share of
-  every micro-batch among the rows it already holds.
+  Micro-batch m has rows m, m + steps, …, so that each device already holds its share of
+  every micro-batch.
   """
-  if parts == 1:
-    return gradients(params, batch, keys_B)
+  if steps == 1:
+    return loss_and_grads(batch, keys_B)
 
   def split(array: jax.Array) -> jax.Array:
-    rows = array.shape[0] // parts
-    micros = array.reshape(rows, parts, *array.shape[1:]).swapaxes(0, 1)
+    rows = array.shape[0] // steps
+    micro_batches = array.reshape(rows, steps, *array.shape[1:]).swapaxes(0, 1)
     return sharding_constraints.constrain(
-      micros, None, "batch", *(None,) * (array.ndim - 1)
+      micro_batches, None, "batch", *(None,) * (array.ndim - 1)
     )
 
-  def body(total, micro):
-    part = gradients(params, *micro)
-    return jax.tree.map(jnp.add, total, part), None
+  def body(total, micro_batch):
+    return jax.tree.map(jnp.add, total, loss_and_grads(*micro_batch)), None
 
-  micros = jax.tree.map(split, (batch, keys_B))
-  first = jax.tree.map(lambda array: array[0], micros)
-  shapes = jax.eval_shape(gradients, params, *first)
+  micro_batches = jax.tree.map(split, (batch, keys_B))
+  first = jax.tree.map(lambda array: array[0], micro_batches)
+  shapes = jax.eval_shape(loss_and_grads, *first)
   zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-  total, _ = jax.lax.scan(body, zeros, micros)
+  total, _ = jax.lax.scan(body, zeros, micro_batches)
   return total

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Caches hold all ids, byte for byte the same however they came about."""
+"""Caches hold all ids, with the same bytes for any number of workers and restarts."""
 
 import dataclasses
 import json
@@ -14,8 +14,8 @@ import tiny_text
 
 from elmer_jax.core.errors import UserError
 from elmer_jax.data.cache import cache, records, writer
-from elmer_jax.data.cache.cache import Purpose, open_cache
-from elmer_jax.data.cache.windows import Boundaries, windows
+from elmer_jax.data.cache.cache import CacheKey, open_cache
+from elmer_jax.data.cache.windows import Boundaries, split_into_windows
 from elmer_jax.data.datasets.dataset import DatasetSpec
 from elmer_jax.tokenizer.special_ids import EOS_ID
 
@@ -33,14 +33,14 @@ def spec(texts=TEXTS, kind="lplm") -> DatasetSpec:
   return DatasetSpec("tiny", kind, lambda split: iter(texts))
 
 
-def purpose(kind="lplm") -> Purpose:
+def cache_key(kind="lplm") -> CacheKey:
   # A window of LENGTH fits 32 positions of the source and 31 of the target.
-  return Purpose.of("tiny", kind, "train", tiny_text.vocabulary(), 32, LENGTH + 1)
+  return CacheKey.create("tiny", kind, "train", tiny_text.vocabulary(), 32, LENGTH + 1)
 
 
-def write(directory, texts=TEXTS, kind="lplm", processes=1) -> dict:
+def write(directory, texts=TEXTS, kind="lplm", num_workers=1) -> dict:
   return writer.write_cache(
-    directory, spec(texts, kind), purpose(kind), tiny_text.vocabulary(), processes
+    directory, spec(texts, kind), cache_key(kind), tiny_text.vocabulary(), num_workers
   )
 
 
@@ -50,14 +50,16 @@ def contents(directory: pathlib.Path) -> dict[str, bytes]:
 
 def expected_windows() -> list[np.ndarray]:
   vocabulary = tiny_text.vocabulary()
-  boundaries = Boundaries.of(vocabulary)
-  documents = [windows(vocabulary.encode(t), boundaries, LENGTH) for t in TEXTS]
+  boundaries = Boundaries.from_vocabulary(vocabulary)
+  documents = [
+    split_into_windows(vocabulary.encode(t), boundaries, LENGTH) for t in TEXTS
+  ]
   return [window for parts in documents for window in parts]
 
 
-def test_holds_the_windows_in_order(tmp_path):
+def test_windows_in_order(tmp_path):
   manifest = write(tmp_path / "c")
-  opened = pickle.loads(pickle.dumps(open_cache(tmp_path / "c", purpose())))
+  opened = pickle.loads(pickle.dumps(open_cache(tmp_path / "c", cache_key())))
   expected = expected_windows()
   assert len(opened) == len(expected) == manifest["examples"]
   assert len(manifest["shards"]) > 2
@@ -69,7 +71,7 @@ def test_holds_the_windows_in_order(tmp_path):
     np.testing.assert_array_equal(example["target"], window)
 
 
-def test_counts_target_tokens(tmp_path):
+def test_unigrams_count_target_tokens(tmp_path):
   write(tmp_path / "c")
   expected = expected_windows()
   counts = np.bincount(np.concatenate(expected), minlength=tiny_text.vocabulary().size)
@@ -77,9 +79,10 @@ def test_counts_target_tokens(tmp_path):
   np.testing.assert_array_equal(open_cache(tmp_path / "c").unigrams(), counts)
 
 
-def test_pairs_are_cut_and_counted(tmp_path):
-  manifest = write(tmp_path / "c", PAIRS, "pairs")
-  opened = open_cache(tmp_path / "c", purpose("pairs"))
+def test_pairs_are_truncated_and_counted(tmp_path, caplog):
+  with caplog.at_level("WARNING"):
+    manifest = write(tmp_path / "c", PAIRS, "pairs")
+  opened = open_cache(tmp_path / "c", cache_key("pairs"))
   vocabulary = tiny_text.vocabulary()
   long = 0
   for index, (source, target) in enumerate(PAIRS):
@@ -88,22 +91,25 @@ def test_pairs_are_cut_and_counted(tmp_path):
     np.testing.assert_array_equal(opened[index]["source"], ids[:30])
     np.testing.assert_array_equal(opened[index]["target"], vocabulary.encode(target))
   assert manifest["cut"] == {"source": long, "target": 0} and long > 0
+  [warning] = caplog.messages
+  assert f"{long} of 20 texts of feature source are longer than 30 ids" in warning
 
 
-def test_two_processes_write_the_same_bytes(tmp_path):
+def test_two_workers_write_the_same_bytes(tmp_path):
   write(tmp_path / "one")
-  write(tmp_path / "two", processes=2)
+  write(tmp_path / "two", num_workers=2)
   assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-def test_an_interrupted_cache_is_finished_without_repeating_shards(tmp_path):
-  def until_the_power_fails():
-    yield from TEXTS[:90]
-    raise KeyboardInterrupt
+def interrupted():
+  yield from TEXTS[:90]
+  raise KeyboardInterrupt
 
+
+def test_an_interrupted_cache_is_completed_with_its_shards(tmp_path, caplog):
   folder = tmp_path / "c"
   with pytest.raises(KeyboardInterrupt):
-    write(folder, until_the_power_fails())
+    write(folder, interrupted())
   with pytest.raises(UserError, match="no finished cache"):
     open_cache(folder)
   finished = {path.name: path.stat() for path in folder.glob("*.arrayrecord")}
@@ -112,19 +118,20 @@ def test_an_interrupted_cache_is_finished_without_repeating_shards(tmp_path):
   damaged.write_bytes(damaged.read_bytes()[:-1] + b"\x01")
   (folder / ".00003.arrayrecord.123").write_text("left by a killed process")
 
-  write(folder)
-  write(tmp_path / "undisturbed")
-  assert contents(folder) == contents(tmp_path / "undisturbed")
+  with caplog.at_level("INFO"):
+    manifest = write(folder)
+  write(tmp_path / "uninterrupted")
+  assert contents(folder) == contents(tmp_path / "uninterrupted")
+  # Shards that were kept are in the total and reported as reused.
+  [line] = caplog.messages
+  assert f"tiny/train: {manifest['examples']} examples from 120 documents" in line
+  assert re.search(r"M of them reused, \d\d?\.\d % padding", line)
   for name, before in finished.items():
     again = (folder / name).stat()
     assert (again.st_ino == before.st_ino) == (name != damaged.name)
 
 
 def test_other_documents_are_not_mixed_with_finished_shards(tmp_path):
-  def interrupted():
-    yield from TEXTS[:90]
-    raise KeyboardInterrupt
-
   with pytest.raises(KeyboardInterrupt):
     write(tmp_path / "c", interrupted())
   others = tiny_text.documents(40, seed=1)
@@ -133,7 +140,7 @@ def test_other_documents_are_not_mixed_with_finished_shards(tmp_path):
   assert contents(tmp_path / "c") == contents(tmp_path / "fresh")
 
 
-def test_a_finished_cache_is_left_alone(tmp_path):
+def test_a_finished_cache_is_not_changed(tmp_path):
   write(tmp_path / "c")
   before = contents(tmp_path / "c")
 
@@ -146,7 +153,7 @@ def test_a_finished_cache_is_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("change", "said"),
+  ("change", "message"),
   [
     ({"vocabulary": "f" * 64}, "another vocabulary: [0-9a-f]{12} there, f{12} here"),
     ({"length": {"target": 99}}, "another length: target 30 there, target 99 here"),
@@ -154,24 +161,24 @@ def test_a_finished_cache_is_left_alone(tmp_path):
     ({"split": "test"}, "another split: 'train' there, 'test' here"),
   ],
 )
-def test_a_cache_for_something_else_says_what_differs(tmp_path, change, said):
+def test_a_cache_with_another_key_is_refused(tmp_path, change, message):
   write(tmp_path / "c")
-  wanted = dataclasses.replace(purpose(), **change)
-  with pytest.raises(UserError, match=said):
-    open_cache(tmp_path / "c", wanted)
-  with pytest.raises(UserError, match=said):
-    writer.write_cache(tmp_path / "c", spec(), wanted, tiny_text.vocabulary())
+  other_key = dataclasses.replace(cache_key(), **change)
+  with pytest.raises(UserError, match=message):
+    open_cache(tmp_path / "c", other_key)
+  with pytest.raises(UserError, match=message):
+    writer.write_cache(tmp_path / "c", spec(), other_key, tiny_text.vocabulary())
 
 
-def test_a_cache_of_another_format_says_so(tmp_path):
+def test_a_cache_of_another_format_is_refused(tmp_path):
   write(tmp_path / "c")
   path = tmp_path / "c" / cache.MANIFEST
   path.write_text(json.dumps(json.loads(path.read_text()) | {"preprocessing": 0}))
   with pytest.raises(UserError, match="another preprocessing"):
-    open_cache(tmp_path / "c", purpose())
+    open_cache(tmp_path / "c", cache_key())
 
 
-def test_damage_is_told(tmp_path):
+def test_truncated_and_missing_shards_are_refused(tmp_path):
   write(tmp_path / "c")
   shard = tmp_path / "c" / "00001.arrayrecord"
   whole = shard.read_bytes()
@@ -188,19 +195,19 @@ def targets(directory) -> list[bytes]:
   return [opened[index]["target"].tobytes() for index in range(len(opened))]
 
 
-def test_a_flipped_bit_is_told_or_changes_nothing(tmp_path):
+def test_a_flipped_bit_is_detected_or_has_no_effect(tmp_path):
   write(tmp_path / "c", TEXTS[:40])
   shard = tmp_path / "c" / "00000.arrayrecord"
   whole = shard.read_bytes()
   expected = targets(tmp_path / "c")
   rng = np.random.default_rng(0)
-  # The header, the records behind it, the start of the next block, and anywhere.
+  # The header, the records after it, the start of the next block, and anywhere.
   places = [
     *range(0, 400, 9),
     *range(65536, 65620, 7),
     *rng.integers(0, len(whole), 40),
   ]
-  told = 0
+  detected = 0
   for place in places:
     damaged = bytearray(whole)
     damaged[place] ^= 1 << int(rng.integers(8))
@@ -208,7 +215,7 @@ def test_a_flipped_bit_is_told_or_changes_nothing(tmp_path):
     try:
       found = targets(tmp_path / "c")
     except UserError as error:
-      told += 1
+      detected += 1
       assert re.fullmatch(
         r"the cache .*/c is damaged \(example \d+: [^(]* hash mismatch\): "
         r"delete it and prepare again",
@@ -216,11 +223,11 @@ def test_a_flipped_bit_is_told_or_changes_nothing(tmp_path):
       )
     else:
       assert found == expected
-  # The rest lies in what fills up a block.
-  assert told > 0.5 * len(places)
+  # The rest are in the padding of a block.
+  assert detected > 0.5 * len(places)
 
 
-def test_a_damaged_example_does_not_hide_the_others(tmp_path):
+def test_a_damaged_example_does_not_affect_the_others(tmp_path):
   manifest = write(tmp_path / "c")
   shard = tmp_path / "c" / manifest["shards"][1]["file"]
   whole = bytearray(shard.read_bytes())
@@ -237,14 +244,14 @@ def test_a_damaged_example_does_not_hide_the_others(tmp_path):
       np.testing.assert_array_equal(opened[other]["target"], window)
 
 
-def test_a_split_without_text_is_told_and_leaves_no_cache(tmp_path):
+def test_a_split_without_text_is_an_error_and_leaves_no_cache(tmp_path):
   with pytest.raises(UserError, match="tiny has no text in its split train"):
     write(tmp_path / "c", [])
   with pytest.raises(UserError, match="no finished cache"):
     open_cache(tmp_path / "c")
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
   (tmp_path / "file").write_text("in the way")
   with pytest.raises(UserError, match="Not a directory"):
     write(tmp_path / "file" / "c")

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The corruption does what the published script was measured to do.
+"""The corruption has the measured statistics of the published script.
 
-The numbers of tests/golden/corruption_stats.json are those of the script, run as it is.
-Two samples are compared, so that a difference of means is allowed five of its standard
-errors; with the fixed seeds here a test passes or fails for good.
+tests/golden/corruption_stats.json was measured with the unmodified script. Two samples
+are compared, so a difference of means of up to five standard errors is allowed; the
+seeds are fixed, so the tests are deterministic.
 """
 
 import collections
@@ -27,23 +27,23 @@ STOP = 4
 EDGE_WORD_STARTS = (11, 13, 16, 18)
 
 
-def tables(size: int, word_starts, **shares) -> c.Corruption:
+def tables(size: int, word_starts, **ratios) -> c.Corruption:
   starts, stops = np.zeros(size, bool), np.zeros(size, bool)
   starts[list(word_starts)] = True
   stops[STOP] = True
-  return c.Corruption(size, starts, stops, **shares)
+  return c.Corruption(size, starts, stops, **ratios)
 
 
-# Here even ids from 1000 on begin a word, and odd ones go on with it: with an id for
-# each place of a text, an output tells where its tokens were.
+# Even ids from 1000 on begin a word, odd ones continue it. A text has a different id at
+# each position, so that an output shows where its tokens were.
 UNIQUE = tables(1_000_000, range(1000, 3000, 2))
 
 
 def unique_text(length: int, rng: np.random.Generator) -> np.ndarray:
-  """A text as that of the golden numbers: word starts at a rate of 1 / 1.35."""
-  goes_on = rng.random(length - 2) >= 1 / 1.35
-  goes_on[0] = True  # a text's first token has no space in front of it
-  return (1000 + 2 * np.arange(length - 2) + goes_on).astype(np.int32)
+  """A text as in the golden numbers: word starts at a rate of 1 / 1.35."""
+  continues = rng.random(length - 2) >= 1 / 1.35
+  continues[0] = True  # a text's first token has no space before it
+  return (1000 + 2 * np.arange(length - 2) + continues).astype(np.int32)
 
 
 def assert_same_mean(ours, golden_mean: float, golden_sd: float, golden_count: int):
@@ -52,13 +52,13 @@ def assert_same_mean(ours, golden_mean: float, golden_sd: float, golden_count: i
   assert abs(ours.mean() - golden_mean) < 5 * error, (ours.mean(), golden_mean, error)
 
 
-def assert_same_shares(ours: dict[int, int], golden: dict[str, int]):
-  """Compares the shares of two counts, where there are enough to compare."""
+def assert_same_frequencies(ours: dict[int, int], golden: dict[str, int]):
+  """Compares the relative frequencies of two counts."""
   ours, golden = collections.Counter(ours), {int(k): n for k, n in golden.items()}
   total, golden_total = sum(ours.values()), sum(golden.values())
   for key in ours.keys() | golden.keys():
-    share = (ours[key] + golden.get(key, 0)) / (total + golden_total)
-    error = math.sqrt(share * (1 - share) * (1 / total + 1 / golden_total))
+    frequency = (ours[key] + golden.get(key, 0)) / (total + golden_total)
+    error = math.sqrt(frequency * (1 - frequency) * (1 / total + 1 / golden_total))
     difference = ours[key] / total - golden.get(key, 0) / golden_total
     assert abs(difference) <= 5 * error, (key, ours[key] / total, difference, error)
 
@@ -88,49 +88,49 @@ def test_infilling_has_the_published_statistics(golden):
   for name, golden_name in (("masks", "mask_tokens"), ("new", "placeholders")):
     per_word = np.divide(values[name], values["words"])
     scaled = per_word * np.mean(values["words"]) / golden["word_starts_mean"]
-    sd = per_word.std()  # the golden file has none of its own for these
+    sd = per_word.std()  # the golden file has no sd for these
     assert_same_mean(scaled, golden[f"{golden_name}_per_word"], sd, count)
   new, masks = sum(values["new"]), sum(values["masks"])
   is_random = np.repeat([1, 0], [new - masks, masks])
-  share = golden["random_fraction_of_placeholders"]
+  ratio = golden["random_fraction_of_placeholders"]
   golden_new = golden["placeholders_per_text"] * count
-  assert_same_mean(is_random, share, math.sqrt(share * (1 - share)), golden_new)
-  assert_same_shares(runs, golden["placeholder_run_length_hist"])
+  assert_same_mean(is_random, ratio, math.sqrt(ratio * (1 - ratio)), golden_new)
+  assert_same_frequencies(runs, golden["placeholder_run_length_hist"])
 
 
 @pytest.mark.parametrize("golden", GOLDEN["infilling"], ids=lambda row: f"L{row['L']}")
-def test_span_lengths_have_the_published_statistics(golden):
+def testdraw_span_lengths_have_the_published_statistics(golden):
   length, rng = golden["L"], np.random.default_rng(golden["L"])
   lengths, insertions = collections.Counter(), collections.Counter()
   for index in range(SAMPLES[length]):
     words = int((unique_text(length, rng) % 2 == 0).sum())
     budget = math.ceil(0.3 * words)
-    drawn = c._span_lengths(budget, c.example_rng(0, index), UNIQUE)
+    drawn = c.draw_span_lengths(budget, c.example_rng(0, index), UNIQUE)
     assert drawn.sum() == budget and drawn[-1] > 0
     lengths.update(drawn.tolist())
     insertions[int((drawn == 0).sum())] += 1
-  assert_same_shares(lengths, golden["drawn_span_length_hist_after_trimming"])
-  assert_same_shares(insertions, golden["inserts_per_text_hist"])
+  assert_same_frequencies(lengths, golden["drawn_span_length_hist_after_trimming"])
+  assert_same_frequencies(insertions, golden["inserts_per_text_hist"])
 
 
 @pytest.mark.parametrize("row", GOLDEN["insertion_noise"]["rows"], ids=str)
 def test_insertions_have_the_published_counts(row):
   ids = np.arange(1000, 1000 + row["len"] - 2, dtype=np.int32)
   for index in range(30):
-    result = c._insert(ids, row["asked"], c.example_rng(0, index), UNIQUE)
+    result = c.insert_masks(ids, row["asked"], c.example_rng(0, index), UNIQUE)
     new = ~np.isin(result, ids)
     np.testing.assert_array_equal(result[~new], ids)
     assert [new.sum()] == row["inserted"]
     assert [(result[new] != UNIQUE.mask_id).sum()] == row["random_of_inserted"]
 
 
-def test_insertions_reach_every_place():
+def test_insertions_reach_every_position():
   ids = np.array([1000, 1001, 1002], np.int32)
-  places = collections.Counter(
-    int((~np.isin(c._insert(ids, 1, c.example_rng(0, i), UNIQUE), ids)).argmax())
+  positions = collections.Counter(
+    int((~np.isin(c.insert_masks(ids, 1, c.example_rng(0, i), UNIQUE), ids)).argmax())
     for i in range(2000)
   )
-  assert_same_shares(places, {str(place): 10_000 for place in range(4)})
+  assert_same_frequencies(positions, {str(position): 10_000 for position in range(4)})
 
 
 def edge_cases():
@@ -138,7 +138,7 @@ def edge_cases():
 
 
 @pytest.mark.parametrize("case", edge_cases())
-def test_edges_of_a_text(case):
+def test_edge_cases(case):
   ids = np.array(case["ids"][1:-1], np.int32)
   corruption = tables(50265, EDGE_WORD_STARTS)
   orders, lengths = collections.Counter(), collections.Counter()
@@ -152,39 +152,39 @@ def test_edges_of_a_text(case):
   golden = case["distinct_permutations"]
   names = sorted(golden)
   assert orders.keys() == golden.keys()
-  assert_same_shares(
+  assert_same_frequencies(
     {names.index(order): count for order, count in orders.items()},
     {str(names.index(order)): count for order, count in golden.items()},
   )
-  assert_same_shares(lengths, case["output_length_hist"])
+  assert_same_frequencies(lengths, case["output_length_hist"])
 
 
 def test_all_outputs_of_a_small_text():
-  """Two words of two tokens, a budget of one word: every output, by hand."""
+  """Two words of two tokens, a budget of one word: all outputs, enumerated by hand."""
   ids = np.array([11, 10, 13, 12], np.int32)
-  corruption = tables(50, EDGE_WORD_STARTS, random_share=0)
+  corruption = tables(50, EDGE_WORD_STARTS, random_ratio=0)
   mask = corruption.mask_id
   outputs = {
     tuple(c.infill(ids, c.example_rng(0, i), corruption).tolist()) for i in range(20000)
   }
   without_insertion = {(mask, 13, 12), (11, 10, mask)}
   with_one = {
-    (*text[:place], mask, *text[place:])
+    (*text[:position], mask, *text[position:])
     for text in without_insertion
-    for place in range(4)
+    for position in range(4)
   }
   assert {text for text in outputs if len(text) < 5} == without_insertion | with_one
 
 
-def test_a_span_at_the_end_stops_there():
+def test_a_span_ends_at_the_end_of_the_text():
   ids = np.array([11, 10, 10, 10], np.int32)
-  corruption = tables(50, EDGE_WORD_STARTS, random_share=0)
+  corruption = tables(50, EDGE_WORD_STARTS, random_ratio=0)
   results = [c.infill(ids, c.example_rng(0, i), corruption) for i in range(50)]
   assert all(set(result.tolist()) == {corruption.mask_id} for result in results)
 
 
 @pytest.mark.parametrize("sentences", [2, 3])
-def test_every_order_of_sentences_is_as_likely(sentences):
+def test_sentence_orders_are_uniform(sentences):
   ids = np.array([[10 + i, 20 + i, STOP] for i in range(sentences)]).reshape(-1)
   orders = collections.Counter(
     tuple(c.permute_sentences(ids, c.example_rng(0, i), UNIQUE).tolist())
@@ -192,36 +192,36 @@ def test_every_order_of_sentences_is_as_likely(sentences):
   )
   assert len(orders) == math.factorial(sentences)
   number = {order: i for i, order in enumerate(orders)}
-  assert_same_shares(
+  assert_same_frequencies(
     {number[order]: count for order, count in orders.items()},
     {str(i): 10**6 for i in number.values()},
   )
 
 
-def test_sentences_stay_whole():
+def test_sentences_stay_intact():
   rng = np.random.default_rng(0)
   for index in range(200):
     lengths = rng.integers(1, 9, rng.integers(1, 12))
     sentences = [[*rng.integers(10, 99, length).tolist(), STOP] for length in lengths]
     ids = np.concatenate(sentences)
     result = c.permute_sentences(ids, c.example_rng(0, index), UNIQUE).tolist()
-    ends = [place + 1 for place, token in enumerate(result) if token == STOP]
+    ends = [i + 1 for i, token in enumerate(result) if token == STOP]
     starts = [0, *ends[:-1]]
     found = [result[start:end] for start, end in zip(starts, ends, strict=True)]
     assert sorted(found) == sorted(sentences)
 
 
-def test_random_tokens_are_ordinary_ones():
-  corruption = tables(12, [5, 7], random_share=1.0)
+def test_random_tokens_are_ordinary_ids():
+  corruption = tables(12, [5, 7], random_ratio=1.0)
   ids = np.array([5, 6, 7, 8] * 10, np.int32)
   results = [c.infill(ids, c.example_rng(0, i), corruption) for i in range(500)]
   seen = set(np.concatenate(results).tolist())
   assert seen == set(range(4, 11))  # neither BOS, PAD, EOS, UNK nor MASK
 
 
-def test_seed_and_index_decide():
+def test_corruption_is_a_function_of_seed_and_index():
   ids = unique_text(128, np.random.default_rng(0))
-  ids.setflags(write=False)  # to change it would raise
+  ids.setflags(write=False)  # modifying it would raise
 
   def result(seed, index):
     return c.corrupt(ids, c.example_rng(seed, index), UNIQUE).tolist()

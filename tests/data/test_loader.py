@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Batch t is a function of (seed, t), whoever asks for it and in whatever order."""
+"""Batch t is a function of (seed, t), in any process and in any order of reading."""
 
 import collections
 import itertools
@@ -14,7 +14,7 @@ import tiny_text
 
 from elmer_jax.core.errors import UserError
 from elmer_jax.data.cache import writer
-from elmer_jax.data.cache.cache import Purpose, open_cache
+from elmer_jax.data.cache.cache import CacheKey, open_cache
 from elmer_jax.data.corruption import Corruption, corrupt, example_rng
 from elmer_jax.data.datasets.dataset import DatasetSpec
 from elmer_jax.data.loader import Batches
@@ -29,10 +29,10 @@ def vocabulary():
 
 
 def make_cache(directory, items, vocabulary, kind="lplm"):
-  purpose = Purpose.of("tiny", kind, "train", vocabulary, SOURCE, TARGET)
+  key = CacheKey.create("tiny", kind, "train", vocabulary, SOURCE, TARGET)
   spec = DatasetSpec("tiny", kind, lambda split: iter(items))
-  writer.write_cache(directory, spec, purpose, vocabulary)
-  return open_cache(directory, purpose)
+  writer.write_cache(directory, spec, key, vocabulary)
+  return open_cache(directory, key)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def cache(tmp_path_factory, vocabulary):
 
 @pytest.fixture(scope="module")
 def corruption(vocabulary):
-  return Corruption.of(vocabulary)
+  return Corruption.from_vocabulary(vocabulary)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def rows(batch) -> list[tuple[bytes, bytes]]:
 
 
 def targets(batches, examples: int, first: int = 0) -> list[bytes]:
-  """The targets at places first … first + examples - 1 of the stream."""
+  """Returns the targets of examples first … first + examples - 1 of the stream."""
   steps = range(first // BATCH, -(-(first + examples) // BATCH))
   flat = [target for step in steps for _, target in rows(batches[step])]
   start = first - steps[0] * BATCH
@@ -112,7 +112,7 @@ def test_an_epoch_has_every_window_once_and_the_next_another_order(
     assert all(a != b for a, b in itertools.combinations(epochs, 2))
 
 
-def test_a_window_is_corrupted_anew_in_every_epoch(cache, batches_of):
+def test_a_window_is_corrupted_differently_in_every_epoch(cache, batches_of):
   batches = batches_of()
   steps = range(3 * len(cache) // BATCH)
   sources = collections.defaultdict(set)
@@ -133,33 +133,40 @@ def small_cache(tmp_path_factory, vocabulary):
 
 @pytest.fixture(scope="module", params=["task", "mixture"])
 def caches(request, cache, small_cache):
-  """What a data set may consist of."""
+  """A single cache, or a mixture."""
   one, other = (cache, 3.0), (small_cache, 1.0)
   return [one] if request.param == "task" else [one, other]
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_processes_share_a_batch(caches, batches_of, step):
+@pytest.mark.parametrize("rows", [[0, 1], [6, 7], [3], [0, 1, 4, 5], [2, 5, 7]])
+def test_some_rows_of_a_batch_are_those_of_the_whole(caches, batches_of, rows, step):
   whole = batches_of(caches)[step]
-  for count in (2, 4):
-    parts = [
-      batches_of(caches, process_index=index, process_count=count)[step]
-      for index in range(count)
-    ]
-    for name, expected in whole.items():
-      together = np.concatenate([part[name] for part in parts])
-      np.testing.assert_array_equal(together, expected)
+  some = batches_of(caches, rows=np.array(rows))[step]
+  assert some.keys() == whole.keys()
+  for name, expected in whole.items():
+    np.testing.assert_array_equal(some[name], expected[rows])
+
+
+def test_rows_of_the_last_batch_of_a_single_pass(cache, batches_of):
+  batches = batches_of(single_pass=True)
+  assert len(cache) % BATCH  # the last batch has empty rows
+  for first in range(BATCH):
+    rows = np.arange(first, BATCH, 3)
+    some = batches_of(single_pass=True, rows=rows)
+    assert len(some) == len(batches)
+    for step in (0, len(batches) - 1):
+      for name, expected in batches[step].items():
+        np.testing.assert_array_equal(some[step][name], expected[rows])
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_resume_goes_on_with_the_same_batches(caches, batches_of, step):
+def test_a_resumed_run_reads_the_same_batches(caches, batches_of, step):
   whole = batches_of(caches)
   before = [rows(whole[step + i]) for i in range(3)]
   for count in (1, 2, 4):
-    streams = [
-      batches_of(caches, process_index=index, process_count=count).iterate(step)
-      for index in range(count)
-    ]
+    shares = np.split(np.arange(BATCH), count)
+    streams = [batches_of(caches, rows=share).iterate(step) for share in shares]
     for expected in before:
       together = [row for stream in streams for row in rows(next(stream))]
       assert together == expected
@@ -184,12 +191,12 @@ def test_another_python_process_makes_the_same_batches(caches, batches_of):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_an_epoch_of_each_part_of_a_mixture_has_every_window_once(
+def test_an_epoch_of_each_cache_of_a_mixture_has_every_window_once(
   cache, small_cache, batches_of, seed
 ):
   rates = [(cache, 3.0), (small_cache, 1.0)]
   windows = [cached_windows(part) for part, _ in rates]
-  # Windows of both parts can't be told apart: they are left out.
+  # Windows that are in both caches are left out.
   both = windows[0].keys() & windows[1].keys()
   stream = targets(batches_of(rates, seed=seed), 12 * (len(cache) + len(small_cache)))
   for counts in windows:
@@ -212,7 +219,7 @@ def window_of(target: bytes) -> bytes:
   return without_padding(np.frombuffer(target, np.int32))[:-1].tobytes()
 
 
-def test_seed_and_step_decide(batches_of):
+def test_batches_are_a_function_of_seed_and_step(batches_of):
   batches, again = batches_of(), batches_of()
   forwards = [rows(batches[step]) for step in range(6)]
   backwards = [rows(again[step]) for step in reversed(range(6))]
@@ -227,7 +234,7 @@ def test_another_batch_size_continues_the_same_stream(batches_of):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_iteration_goes_on_from_any_step(batches_of, workers):
+def test_iteration_starts_at_any_step(batches_of, workers):
   batches = batches_of()
   stream = batches.iterate(start=7, workers=workers)
   for step, batch in zip(range(7, 12), stream, strict=False):
@@ -250,7 +257,7 @@ def test_a_single_pass_has_every_window_once_and_then_empty_rows(cache, batches_
     batches[len(batches)]
 
 
-def test_unshuffled_is_the_order_of_the_documents(cache, batches_of):
+def test_without_shuffling_the_order_is_that_of_the_documents(cache, batches_of):
   batches = batches_of(single_pass=True, shuffle=False)
   for index in range(len(cache)):
     target = batches[index // BATCH]["target_ids"][index % BATCH]
@@ -279,7 +286,7 @@ def test_a_mixture_follows_its_rates(cache, small_cache, batches_of):
   )
 
 
-def test_pairs_keep_their_sides_together(tmp_path, vocabulary, batches_of):
+def test_source_and_target_of_pairs_stay_together(tmp_path, vocabulary, batches_of):
   pairs = [(text, text[-12:]) for text in tiny_text.documents(10)]
   pairs_cache = make_cache(tmp_path, pairs, vocabulary, "pairs")
   batches = batches_of([(pairs_cache, 1.0)], corruption=None, batch_size=10)
@@ -298,10 +305,11 @@ def test_pickles(batches_of):
   assert rows(pickle.loads(pickle.dumps(batches))[3]) == rows(batches[3])
 
 
-def test_what_does_not_fit_is_told(batches_of):
-  with pytest.raises(UserError, match="8 can't be shared by 3 processes"):
-    batches_of(process_count=3)
-  with pytest.raises(UserError, match="don't fit 30"):
+def test_invalid_rows_and_lengths_are_errors(batches_of):
+  for wrong in ([1, 0], [2, 2], [BATCH], [-1, 3]):
+    with pytest.raises(ValueError, match="sorted, distinct and below 8"):
+      batches_of(rows=np.array(wrong))
+  with pytest.raises(UserError, match="longer than the target length 30"):
     batches_of(target_length=30)
 
 

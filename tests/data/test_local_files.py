@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The user's own files are divided into training and validation whatever they hold."""
+"""Any file of the user gives a training and a validation split."""
 
 import json
 
@@ -29,7 +29,7 @@ def test_every_document_is_in_one_split(tmp_path):
   assert 0.5 < len(validation) * HELD_OUT_ONE_IN / len(texts) < 2
 
 
-def test_the_split_of_a_document_depends_on_nothing_else(tmp_path):
+def test_the_split_of_a_document_does_not_depend_on_other_documents(tmp_path):
   texts = tiny_text.documents(600)
   _, held_out = split(write(tmp_path / "all.jsonl", texts))
   halves = [
@@ -41,14 +41,14 @@ def test_the_split_of_a_document_depends_on_nothing_else(tmp_path):
 
 
 @pytest.mark.parametrize("count", [2, 5, 20])
-def test_few_documents_are_divided_too(tmp_path, count):
+def test_few_documents_give_both_splits(tmp_path, count):
   texts = tiny_text.documents(count, seed=3)
   train, validation = split(write(tmp_path / "a.jsonl", texts))
   assert train and validation
   assert sorted("".join(train + validation)) == sorted("".join(texts))
 
 
-def test_a_single_document_gives_its_end(tmp_path):
+def test_a_single_document_is_divided_near_its_end(tmp_path):
   (text,) = tiny_text.documents(1, sentences=2000)
   text = text * 10
   path = tmp_path / "book.jsonl"
@@ -58,12 +58,12 @@ def test_a_single_document_gives_its_end(tmp_path):
   assert 0.01 < len(validation) / len(text) < 0.2
 
 
-def test_a_single_word_is_divided_too(tmp_path):
+def test_a_single_word_is_divided(tmp_path):
   (train,), (validation,) = split(write(tmp_path / "a.jsonl", ["abcdef"]))
   assert train + validation == "abcdef"
 
 
-def test_pairs_are_divided_by_source(tmp_path):
+def test_pairs_with_the_same_source_are_in_the_same_split(tmp_path):
   path = tmp_path / "pairs.tsv"
   path.write_text("".join(f"source {i % 300}\ttarget {i}\n" for i in range(600)))
   spec = pair_files_dataset("own", str(path))
@@ -72,6 +72,6 @@ def test_pairs_are_divided_by_source(tmp_path):
   assert not {source for source, _ in train} & {source for source, _ in validation}
 
 
-def test_bad_files_are_told_at_once(tmp_path):
+def test_missing_files_raise_before_reading(tmp_path):
   with pytest.raises(UserError, match="missing"):
     text_files_dataset("own", str(tmp_path / "none.txt"))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Docstrings as data: what is read, split by module, and paired."""
+"""Docstrings as data: extraction, splits by module, and summary pairs."""
 
 import collections
 import json
@@ -112,7 +112,7 @@ def test_docstrings_of_modules_classes_and_functions():
     b'"""Nested far too deeply."""\nx = ' + b"(" * 5000 + b")" * 5000,
   ],
 )
-def test_files_that_cannot_be_read_have_no_docstrings(source):
+def test_files_that_cannot_be_parsed_have_no_docstrings(source):
   assert read_docstrings("module", source) == []
 
 
@@ -129,7 +129,7 @@ def test_lone_surrogates_are_replaced():
   assert docstring.text == "Some text with ? inside of it."
 
 
-def test_splits_share_no_module_and_lose_nothing(tmp_path):
+def test_every_module_is_in_one_split(tmp_path):
   roots = [write_packages(tmp_path)]
   modules = {
     split: {d.module for d in pydocs.docstrings(split, roots)}
@@ -186,17 +186,17 @@ def test_tests_caches_and_this_package_are_left_out(tmp_path):
   assert modules == {"good.code", "good.elmer_jax", "single"}
 
 
-def test_folders_without_sources_are_refused(tmp_path):
+def test_folders_without_sources_raise(tmp_path):
   with pytest.raises(UserError, match="no Python files"):
     list(pydocs.documents("train", [tmp_path]))
 
 
-def test_number_of_readers_changes_nothing(tmp_path, monkeypatch):
+def test_the_number_of_reader_processes_does_not_matter(tmp_path, monkeypatch):
   one = [write_packages(tmp_path / "one")]
-  monkeypatch.setattr(pydocs, "_processors", lambda: 1)
+  monkeypatch.setattr(pydocs, "_num_cpus", lambda: 1)
   alone = list(pydocs.documents("train", one))
   two = [shutil.copytree(tmp_path / "one", tmp_path / "two")]
-  monkeypatch.setattr(pydocs, "_processors", lambda: 2)
+  monkeypatch.setattr(pydocs, "_num_cpus", lambda: 2)
   monkeypatch.setattr(pydocs, "_READER_BYTES", 0)
   assert list(pydocs.documents("train", two)) == alone
   assert len(alone) > 60
@@ -239,7 +239,7 @@ def test_pairs_of_first_sentence_and_rest():
     f"Return the sum of values.\n\n{REST} So: return the sum\nof values, quickly.",
   ],
 )
-def test_docstrings_that_make_no_pair(docstring):
+def test_docstrings_without_a_pair(docstring):
   assert pair_of("total_of_a", docstring) is None
 
 

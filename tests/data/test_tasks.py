@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""seqio's door gives the examples that the loader gives."""
+"""seqio tasks give the same examples as the loader."""
 
 import numpy as np
 import pytest
@@ -11,9 +11,10 @@ import tiny_text
 from elmer_jax.core.errors import UserError
 from elmer_jax.data import seqio_vocabulary, tasks
 from elmer_jax.data.cache import writer
-from elmer_jax.data.cache.cache import Purpose, open_cache
+from elmer_jax.data.cache.cache import CacheKey, open_cache
 from elmer_jax.data.corruption import Corruption
 from elmer_jax.data.datasets.dataset import DatasetSpec
+from elmer_jax.data.datasets.local_files import text_files_dataset
 from elmer_jax.data.loader import Batches
 from elmer_jax.tokenizer.special_ids import PAD_ID
 
@@ -46,18 +47,18 @@ def pairs_task():
   seqio.TaskRegistry.remove("tiny_pairs")
 
 
-def batch_of_loader(spec, folder, vocabulary, seed) -> dict[str, np.ndarray]:
-  """All examples in the order of the cache, as one batch."""
-  purpose = Purpose.of(spec.name, spec.kind, "train", vocabulary, SOURCE, TARGET)
-  writer.write_cache(folder, spec, purpose, vocabulary)
-  cache = open_cache(folder, purpose)
+def loader_batch(spec, folder, vocabulary, seed) -> dict[str, np.ndarray]:
+  """Returns all examples in the order of the cache, as one batch."""
+  key = CacheKey.create(spec.name, spec.kind, "train", vocabulary, SOURCE, TARGET)
+  writer.write_cache(folder, spec, key, vocabulary)
+  cache = open_cache(folder, key)
   return Batches(
     [(cache, 1.0)],
     batch_size=len(cache),
     source_length=SOURCE,
     target_length=TARGET,
     seed=seed,
-    corruption=Corruption.of(vocabulary) if spec.kind == "lplm" else None,
+    corruption=Corruption.from_vocabulary(vocabulary) if spec.kind == "lplm" else None,
     shuffle=False,
     single_pass=True,
   )[0]
@@ -73,11 +74,11 @@ def assert_same(examples: list[dict], batch: dict[str, np.ndarray]):
 
 
 @pytest.mark.parametrize("seed", [0, 3])
-def test_both_doors_give_the_same_windows(lplm_task, tmp_path, vocabulary, seed):
+def test_windows_are_those_of_the_loader(lplm_task, tmp_path, vocabulary, seed):
   dataset = lplm_task.get_dataset(LENGTHS, "train", shuffle=False, seed=seed)
   examples = list(dataset.as_numpy_iterator())
   spec = lplm_task.source.spec
-  assert_same(examples, batch_of_loader(spec, tmp_path, vocabulary, seed))
+  assert_same(examples, loader_batch(spec, tmp_path, vocabulary, seed))
 
 
 def test_a_shuffled_task_has_the_same_examples(lplm_task):
@@ -90,7 +91,7 @@ def test_a_shuffled_task_has_the_same_examples(lplm_task):
   assert shuffled[0] != plain[0] and shuffled[1] == plain[1]
 
 
-def test_a_second_epoch_is_corrupted_anew(lplm_task):
+def test_a_second_epoch_is_corrupted_differently(lplm_task):
   dataset = lplm_task.get_dataset(LENGTHS, "train", shuffle=False, seed=1, num_epochs=2)
   inputs = [tuple(e["inputs"]) for e in dataset.as_numpy_iterator()]
   half = len(inputs) // 2
@@ -98,11 +99,11 @@ def test_a_second_epoch_is_corrupted_anew(lplm_task):
   assert same < 0.2 * half
 
 
-def test_both_doors_give_the_same_pairs(pairs_task, tmp_path, vocabulary):
+def test_pairs_are_those_of_the_loader(pairs_task, tmp_path, vocabulary):
   dataset = pairs_task.get_dataset(LENGTHS, "train", shuffle=False)
   examples = list(dataset.as_numpy_iterator())
   spec = pairs_task.source.spec
-  assert_same(examples, batch_of_loader(spec, tmp_path, vocabulary, 0))
+  assert_same(examples, loader_batch(spec, tmp_path, vocabulary, 0))
   texts = [e["targets_pretokenized"].decode() for e in examples]
   assert texts == [target for _, target in PAIRS]
 
@@ -118,31 +119,32 @@ def test_the_default_task_and_mixture_are_registered(vocabulary):
   assert tasks.dataset_specs_of("pydocs_lplm") == [(task.source.spec, 1.0)]
 
 
-def test_mixtures_give_their_rates(lplm_task, pairs_task):
+def test_mixture_rates(lplm_task, pairs_task):
   seqio.MixtureRegistry.add("both", [("tiny_lplm", 3.0), ("tiny_pairs", 0.5)])
   found = {spec.name: rate for spec, rate in tasks.dataset_specs_of("both")}
   seqio.MixtureRegistry.remove("both")
   assert found == {"tiny_lplm": 3.0, "tiny_pairs": 0.5}
 
 
-def test_mistakes_about_mixtures_are_told(lplm_task):
+def test_mixture_errors(lplm_task):
   with pytest.raises(UserError, match="no task 'tiny_lpm'. Did you mean 'tiny_lplm'"):
     tasks.register_mixture("a_mixture", ["tiny_lplm", "tiny_lpm"])
   for taken in ("tiny_lplm", "books_wiki_lplm"):
-    with pytest.raises(UserError, match=f"a task or mixture {taken} already"):
+    with pytest.raises(UserError, match=f"task or mixture {taken} already exists"):
       tasks.register_mixture(taken, ["tiny_lplm"])
   assert "a_mixture" not in seqio.MixtureRegistry.names()
 
 
-def test_own_text_is_registered_in_one_call(tmp_path):
+def test_own_text_files(tmp_path):
   (tmp_path / "a.txt").write_text("\n".join(t.replace("\n", " ") for t in TEXTS))
-  task = tasks.register_text("own_lplm", str(tmp_path / "*.txt"))
+  spec = text_files_dataset("own_lplm", str(tmp_path / "*.txt"))
+  task = tasks.register_lplm(spec)
   examples = list(task.get_dataset(LENGTHS, "validation").as_numpy_iterator())
   seqio.TaskRegistry.remove("own_lplm")
   assert examples
 
 
-def test_vocabulary_does_the_same_in_tensorflow(vocabulary):
+def test_the_vocabulary_is_the_same_in_tensorflow(vocabulary):
   wrapped = tasks.VOCABULARY
   text = "Ünïcode <mask> \t and\nlines, 你好."
   ids = vocabulary.encode(text)
@@ -151,18 +153,14 @@ def test_vocabulary_does_the_same_in_tensorflow(vocabulary):
   assert wrapped.decode([*ids.tolist(), wrapped.eos_id, 7, 8]) == text
   rows = tf.constant([[*ids.tolist(), wrapped.eos_id, 7]] * 2, tf.int32)
   assert [t.decode() for t in wrapped.decode_tf(rows).numpy()] == [text] * 2
-  assert (wrapped.bos_id, wrapped.pad_id, wrapped.eos_id, wrapped.unk_id) == (
-    0,
-    1,
-    2,
-    3,
-  )
+  special_ids = [wrapped.bos_id, wrapped.pad_id, wrapped.eos_id, wrapped.unk_id]
+  assert special_ids == [0, 1, 2, 3]
 
 
-def test_mistakes_are_told(lplm_task, monkeypatch):
+def test_task_errors(lplm_task, monkeypatch):
   with pytest.raises(UserError, match="no task or mixture 'tiny_lpm'.*'tiny_lplm'"):
     tasks.dataset_specs_of("tiny_lpm")
-  with pytest.raises(UserError, match="there is a task tiny_lplm already"):
+  with pytest.raises(UserError, match="task tiny_lplm already exists"):
     tasks.register_lplm(lplm_task.source.spec)
   with pytest.raises(UserError, match="need sequence_length"):
     lplm_task.get_dataset(None, "train")

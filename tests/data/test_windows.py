@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Windows lose nothing, fit, are nearly full, and break where a text may break."""
+"""Windows are the whole document, fit, are nearly full, and end at boundaries."""
 
 import itertools
 
@@ -18,7 +18,7 @@ def vocabulary():
 
 @pytest.fixture(scope="module")
 def boundaries(vocabulary):
-  return w.Boundaries.of(vocabulary)
+  return w.Boundaries.from_vocabulary(vocabulary)
 
 
 @pytest.fixture(scope="module")
@@ -27,59 +27,63 @@ def texts(vocabulary):
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 30, 126, 10_000])
-def test_windows_are_the_document(texts, boundaries, length):
+def test_concatenated_windows_are_the_document(texts, boundaries, length):
   for ids in texts:
-    parts = w.windows(ids, boundaries, length)
+    parts = w.split_into_windows(ids, boundaries, length)
     np.testing.assert_array_equal(np.concatenate(parts), ids)
     assert all(1 <= len(part) <= length for part in parts)
-    assert len(parts[-1]) >= min(w.SHORTEST, length, len(ids))
+    assert len(parts[-1]) >= min(w.MIN_LAST_WINDOW, length, len(ids))
 
 
 def test_a_short_document_is_one_window(boundaries):
-  assert w.windows(np.array([], np.int32), boundaries, 8) == []
-  (window,) = w.windows(np.array([5, 6], np.int32), boundaries, 8)
+  assert w.split_into_windows(np.array([], np.int32), boundaries, 8) == []
+  (window,) = w.split_into_windows(np.array([5, 6], np.int32), boundaries, 8)
   assert window.tolist() == [5, 6]
 
 
-def test_few_positions_are_padding(texts, boundaries):
+def test_windows_are_nearly_full(texts, boundaries):
   long = [ids for ids in texts if len(ids) > 600]
-  parts = [part for ids in long for part in w.windows(ids, boundaries, 62)[:-1]]
+  parts = [
+    part for ids in long for part in w.split_into_windows(ids, boundaries, 62)[:-1]
+  ]
   assert len(parts) > 300
-  assert sum(map(len, parts)) / (62 * len(parts)) > w.FULL_ENOUGH
+  assert sum(map(len, parts)) / (62 * len(parts)) > w.MIN_FILL
 
 
 def test_windows_end_between_words(texts, boundaries, vocabulary):
   for ids in texts:
-    for part, following in itertools.pairwise(w.windows(ids, boundaries, 62)):
+    for part, following in itertools.pairwise(
+      w.split_into_windows(ids, boundaries, 62)
+    ):
       begins_word = vocabulary.decode(following[:1]).startswith(" ")
       assert begins_word or vocabulary.decode(part[-1:]).endswith("\n")
 
 
-def test_windows_end_with_sentences_that_fill_them(vocabulary, boundaries):
+def test_windows_end_with_a_sentence_if_nearly_full(vocabulary, boundaries):
   sentence = vocabulary.encode(" the reader takes a number.")
   ids = np.tile(sentence, 40)
-  for part in w.windows(ids, boundaries, 20 * len(sentence) + 3):
+  for part in w.split_into_windows(ids, boundaries, 20 * len(sentence) + 3):
     assert len(part) == 20 * len(sentence)
 
 
-def test_line_breaks_go_with_the_sentence_before(vocabulary, boundaries):
+def test_line_breaks_belong_to_the_sentence_before(vocabulary, boundaries):
   text = "the reader takes a number.\n\n" * 40
   ids = vocabulary.encode(text.strip())
   length = len(vocabulary.encode("the reader takes a number.\n\n" * 20)) + 2
-  first, second = w.windows(ids, boundaries, length)
+  first, second = w.split_into_windows(ids, boundaries, length)
   assert vocabulary.decode(first).endswith(".\n\n")
   assert vocabulary.decode(second).startswith("the reader")
 
 
-def test_a_full_stop_inside_a_word_ends_nothing(vocabulary, boundaries):
+def test_a_full_stop_inside_a_word_is_not_a_sentence_end(vocabulary, boundaries):
   ids = vocabulary.encode(" 3.14159" + " 2.71828" * 9)
   stop = boundaries.full_stops[ids]
   assert stop.sum() == 10
-  for part in w.windows(ids, boundaries, 20)[:-1]:
+  for part in w.split_into_windows(ids, boundaries, 20)[:-1]:
     assert not boundaries.full_stops[part[-1]]
 
 
-def test_a_word_longer_than_a_window_is_cut_anywhere(vocabulary, boundaries):
+def test_a_word_longer_than_a_window_is_split_anywhere(vocabulary, boundaries):
   ids = vocabulary.encode("x" * 300)
-  parts = w.windows(ids, boundaries, 16)
+  parts = w.split_into_windows(ids, boundaries, 16)
   assert all(len(part) == 16 for part in parts[:-2])

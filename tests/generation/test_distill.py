@@ -111,7 +111,7 @@ def test_only_autoregressive_teachers_teach(files, tmp_path):
 
 def test_documents_have_no_distilled_form(tmp_path):
   config = tiny.configure(data__task="pydocs_pretrain", data__distilled="a.jsonl")
-  with pytest.raises(UserError, match="data.distilled is for one task of pairs"):
+  with pytest.raises(UserError, match="data.distilled needs a single task of pairs"):
     preparation.dataset_specs_of(config)
 
 
@@ -122,11 +122,11 @@ def test_the_average_is_the_mean_of_the_last_ones(files, tmp_path):
   first = orbax_checkpoint.load(str(run))
   metadata = {k: v for k, v in first.metadata.items() if k not in ("step", "model")}
   params = [first.params]
-  folder = str(orbax_checkpoint.folder_of(str(run)))
+  folder = str(orbax_checkpoint.checkpoints_folder(str(run)))
   for step in (8, 12):
     params.append(jax.tree.map(lambda leaf, n=step: leaf * n + 0.1, first.params))
-    orbax_checkpoint.write_weights(
-      folder, first.config, params[-1], metadata, step, keep=3
+    orbax_checkpoint.save_params(
+      folder, first.config, params[-1], metadata, step, max_to_keep=3
     )
   averaging.average(str(run), str(tmp_path / "mean"), 2)
   found = orbax_checkpoint.load(str(tmp_path / "mean"))
@@ -137,7 +137,9 @@ def test_the_average_is_the_mean_of_the_last_ones(files, tmp_path):
   assert found.metadata["averaged"] == [8, 12] and found.metadata["step"] == 12
   assert elmer_jax.load(str(tmp_path / "mean")).objective == "last_layer"
   assert (tmp_path / "mean" / "metrics.jsonl").exists()
-  with pytest.raises(UserError, match="has 3 checkpoints, not 4: set checkpoint.keep"):
+  with pytest.raises(
+    UserError, match="has 3 checkpoints, not 4: set checkpoint.max_to_keep"
+  ):
     averaging.average(str(run), str(tmp_path / "other"), 4)
   with pytest.raises(UserError, match="exists already"):
     averaging.average(str(run), str(tmp_path / "mean"), 2)

@@ -16,12 +16,12 @@ import tiny_text
 from absl import logging
 
 import elmer_jax
+from elmer_jax import Depth, Gated, HardExit, NoExit, SoftExit
 from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.core.errors import UserError
-from elmer_jax.decoding import one_pass
 from elmer_jax.decoding.gate import gate_file
 from elmer_jax.decoding.gate.gated_decoding import Gate
-from elmer_jax.generation import generation_progress
+from elmer_jax.generation import api, generation_progress
 
 TEXTS = [text[:20] for text in tiny_text.documents(11)]
 
@@ -76,6 +76,7 @@ def test_texts_are_the_same_without_details(model):
     np.testing.assert_array_equal(some.token_ids, every.token_ids)
     assert some.removed_repeats == every.removed_repeats
     assert some.confidence is some.exit_layers is some.by_layer is None
+    assert some.stable_layers is None
 
 
 def test_the_word_mask_is_the_mask_for_a_pretrained_model_only(model):
@@ -85,20 +86,12 @@ def test_the_word_mask_is_the_mask_for_a_pretrained_model_only(model):
   assert filled[1].text == plain[1].text
 
 
-def test_few_programs_serve_all_counts_of_texts(model):
-  """Powers of two up to the batch size: 1, 2, 4, 8 for what follows."""
-  one_pass.decode.clear_cache()
-  for count in range(1, 25):
-    elmer_jax.generate(model, (TEXTS * 3)[:count], batch_size=8)
-  assert one_pass.decode._cache_size() == 4
-
-
-def test_cut_sources_are_counted_and_said_once(model, monkeypatch):
-  said = []
-  monkeypatch.setattr(logging, "warning", lambda text, *args: said.append(text % args))
+def test_truncated_sources_are_counted_once(model, monkeypatch):
+  lines = []
+  monkeypatch.setattr(logging, "warning", lambda text, *args: lines.append(text % args))
   long = "one two three four five six seven"
   found = elmer_jax.generate(model, [long, "short", long + " eight"], batch_size=1)
-  assert said == ["2 texts were longer than 22 tokens and were cut"]
+  assert lines == ["sources longer than 22 tokens, truncated: 2"]
   assert found[0].text == found[2].text
 
 
@@ -117,7 +110,7 @@ def test_a_line_for_each_line(run, model):
   assert lines[:4] == [" ".join(text.split()) for text in expected]
 
 
-def test_two_runs_give_the_same_bytes_and_tell_their_throughput(run, tmp_path):
+def test_two_runs_give_the_same_bytes_and_log_their_throughput(run, tmp_path):
   source = tmp_path / "sources.txt"
   lines = [" ".join(text.split()) for text in TEXTS]
   source.write_text("".join(f"{line}\n" for line in lines))
@@ -128,14 +121,14 @@ def test_two_runs_give_the_same_bytes_and_tell_their_throughput(run, tmp_path):
   assert re.search(rb"11 texts, \d+ tokens in .* texts/s, \d+ tokens/s", runs[0].stderr)
 
 
-def test_the_bar_tells_how_far_a_file_is(tmp_path, monkeypatch, capsys):
-  """On a terminal; a file that has grown meanwhile is no trouble."""
+def test_the_bar_shows_the_share_of_a_file(tmp_path, monkeypatch, capsys):
+  """On a terminal; the file may grow meanwhile."""
   path = tmp_path / "lines.txt"
   path.write_text("a line\n" * 10_000)
   monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
   monkeypatch.setitem(generation_progress._SECONDS, "terminal", 0.0)
   with path.open() as source:
-    progress = generation_progress.Progress(source)
+    progress = generation_progress.GenerationProgress(source)
     for number, _ in enumerate(source):
       progress.add(3)
       if number == 5_000:
@@ -160,7 +153,7 @@ def test_lines_pass_through_a_batch_at_a_time(model):
       yield "a"
 
   for written, _ in enumerate(
-    elmer_jax.generation.api.stream(model, lines(), batch_size=8)
+    api.stream(model, lines(), settings=api.Settings(batch_size=8))
   ):
     assert read <= written + 8
   assert written == 999
@@ -174,16 +167,16 @@ def test_a_closed_pipe_is_a_clean_end(run):
     process.stdin.close()
     process.stdout.readline()
     process.stdout.close()
-    said = process.stderr.read()
-  assert process.returncode == 0 and b"Error" not in said, said
+    log = process.stderr.read()
+  assert process.returncode == 0 and b"Error" not in log, log
 
 
-def test_an_exit_that_was_not_trained_is_one_line(run, tmp_path):
+def test_a_strategy_that_was_not_trained_is_one_line(run, tmp_path):
   output = tmp_path / "texts.txt"
   done = generate(run, "--exit=none", f"--output={output}", text=b"def add(a, b)\n")
   assert done.returncode == 2
   [line] = done.stderr.decode().splitlines()
-  assert "--exit=none doesn't fit this checkpoint" in line
+  assert "exit=none does not fit this checkpoint" in line
   assert list(tmp_path.iterdir()) == []
 
 
@@ -195,39 +188,66 @@ def gated_run(tmp_path_factory) -> Path:
   shape = (config.model.decoder_layers - 1, config.model.d_model, 2)
   weights = np.random.default_rng(0).normal(size=shape).astype(np.float32)
   gate = Gate(weights, np.zeros(shape[::2]), np.zeros(shape[0]))
-  folder, step = orbax_checkpoint.find(str(workdir))
+  folder, step = orbax_checkpoint.find_checkpoint(str(workdir))
   gate_file.write(folder / str(step), gate_file.Calibrated(gate, 0.5, 0, {}))
   return workdir
 
 
-def test_gated_exit_tells_the_layer_at_which_a_text_stopped(gated_run):
+def test_gated_texts_stop_at_one_layer(gated_run):
   model = elmer_jax.load(str(gated_run))
-  every = {n: elmer_jax.generate(model.at_depth(n), TEXTS, exit="none") for n in (1, 3)}
+  every = {n: elmer_jax.generate(model, TEXTS, Depth(n)) for n in (1, 3)}
   for threshold, depth in ((0.0, 1), (1.0, 3)):
-    found = elmer_jax.generate(model, TEXTS, exit="gated", threshold=threshold)
+    found = elmer_jax.generate(model, TEXTS, Gated(threshold))
     assert texts(found) == texts(every[depth])
-    assert {n for result in found for n in result.exit_layers} == {depth - 1}
-  found = elmer_jax.generate(model, TEXTS, exit="gated")
-  stopped = [set(result.exit_layers.tolist()) for result in found]
-  assert max(map(len, stopped)) == 1 and len(set.union(*stopped)) > 1
+    assert {n for result in found for n in result.exit_layers} == {depth}
+  found = elmer_jax.generate(model, TEXTS, Gated())
+  layers = [set(result.exit_layers.tolist()) for result in found]
+  assert max(map(len, layers)) == 1 and len(set.union(*layers)) > 1
 
 
 @pytest.mark.parametrize(
-  "flag, word",
+  ("flags", "line"),
   [
-    ("--exit=gated --threshold=1.5", "--threshold lies between 0 and 1; it is 1.5"),
+    ("--exit=gated --threshold=1.5", "threshold=1.5 must be between 0 and 1"),
     ("--depth=4", "depth 4 must lie between 1 and the model's 3 decoder layers"),
   ],
 )
-def test_a_bad_gate_setting_is_one_line(gated_run, flag, word):
-  done = generate(gated_run, *flag.split(), text=b"def add(a, b)\n")
-  assert done.returncode == 2 and done.stderr.decode().splitlines() == [
-    f"error: {word}"
-  ]
+def test_an_invalid_setting_is_one_line(gated_run, flags, line):
+  done = generate(gated_run, *flags.split(), text=b"def add(a, b)\n")
+  assert done.returncode == 2
+  assert done.stderr.decode().splitlines() == [f"error: {line}"]
 
 
-def test_gated_exit_without_a_gate_is_one_line(model):
-  with pytest.raises(UserError, match="this checkpoint has no gate"):
-    elmer_jax.generate(model, TEXTS, exit="gated")
-  with pytest.raises(UserError, match="a gate is for models trained with"):
-    model.at_depth(1)
+def test_older_keywords_name_the_strategies(gated_run):
+  model = elmer_jax.load(str(gated_run))
+  for strategy, words in (
+    (Gated(1.0), {"exit": "gated", "threshold": 1.0}),
+    (HardExit(0.5), {"exit": "hard", "threshold": 0.5}),
+    (NoExit(), {"exit": "none"}),
+  ):
+    new, old = (
+      elmer_jax.generate(model, TEXTS, strategy),
+      elmer_jax.generate(model, TEXTS, **words),
+    )
+    assert texts(new) == texts(old)
+
+
+@pytest.mark.parametrize(
+  ("arguments", "line"),
+  [
+    ({"batch_size": 0}, "batch_size must be at least 1"),
+    ({"texts": "one text"}, "texts is one string"),
+    ({"oracle_lengths": [3]}, "1 oracle_lengths for 11 texts"),
+    ({"oracle_lengths": [0] * 11}, "oracle_lengths must be between 1"),
+    ({"target_length": 41}, "target_length 41 must be between 1 and"),
+    ({"decoding": SoftExit(), "exit": "soft"}, "decoding is given"),
+  ],
+)
+def test_invalid_arguments_are_refused_at_the_call(model, arguments, line):
+  with pytest.raises(UserError, match=line):
+    elmer_jax.generate(model, **({"texts": TEXTS} | arguments))
+
+
+def test_errors_come_before_the_first_result(model):
+  with pytest.raises(UserError, match="does not fit this checkpoint"):
+    api.stream(model, iter(TEXTS), HardExit())

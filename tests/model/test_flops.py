@@ -32,7 +32,7 @@ def xla_count(objective: str, training: bool) -> float:
 
   def of_batch(params, batch):
     keys_B = jax.random.split(jax.random.key(0), ROWS)
-    return loss(elmer.bind(sizes, params), batch, keys_B, False).loss
+    return loss(elmer.bind(sizes, params), batch, keys_B, 0, False).loss
 
   program = jax.jit(jax.grad(of_batch) if training else of_batch)
   params = jax.eval_shape(lambda: elmer.initialise(sizes, 0))

@@ -21,7 +21,7 @@ def summed_loss(remat: str, objective: str):
   sizes = tiny.model_config(objective__name=objective, model__remat=remat)
   batch, keys_B = tiny.batch(ROWS), jax.random.split(jax.random.key(0), ROWS)
   loss = objectives.get(config).loss
-  return lambda params: loss(elmer.bind(sizes, params), batch, keys_B, True).loss
+  return lambda params: loss(elmer.bind(sizes, params), batch, keys_B, 0, True).loss
 
 
 def parameters(objective: str) -> dict:

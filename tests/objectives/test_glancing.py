@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Glancing tells as much as the error calls for, and scores none of it."""
+"""Glancing reveals tokens in proportion to the errors, and does not score them."""
 
 import functools
 
@@ -14,7 +14,7 @@ from elmer_jax import objectives
 from elmer_jax.core.errors import UserError
 from elmer_jax.model import elmer
 from elmer_jax.objectives import glancing, objective
-from elmer_jax.objectives.glancing import Glancing
+from elmer_jax.objectives.glancing import GlancingOptions
 from elmer_jax.tokenizer.special_ids import PAD_ID
 
 RATIO = 0.5
@@ -32,46 +32,47 @@ def params(name: str = "last_layer") -> dict:
   return elmer.initialise(sizes(name), 0)
 
 
-def batch(update: int) -> dict:
-  return tiny.batch() | {"update": jnp.full(8, update, jnp.int32)}
-
-
-def told(update: int, right=None, ramp: int = 10) -> glancing.Told:
-  """Glances with a first pass that is right where `right` says."""
-  return _told(params(), update, right, Glancing(RATIO, ramp))
+def glance(step: int, is_correct=None, ramp: int = 10) -> glancing.Revealed:
+  """Glances with a first pass that is right where `is_correct` is true."""
+  return _glance(params(), step, is_correct, GlancingOptions(RATIO, ramp))
 
 
 @functools.partial(jax.jit, static_argnums=3)
-def _told(weights, update, right, options: Glancing) -> glancing.Told:
-  model = elmer.bind(sizes(), weights)
-  first = None if right is None else lambda *_: right
-  encoded = objective.encode(model, tiny.batch(), KEYS, False)
-  return glancing.glance(model, batch(update), encoded, KEYS, options, first)
+def _glance(weights, step, is_correct, options: GlancingOptions) -> glancing.Revealed:
+  model, batch = elmer.bind(sizes(), weights), tiny.batch()
+  first_pass = None if is_correct is None else lambda *_: is_correct
+  encoded = objective.encode(model, batch, KEYS, train=False)
+  return glancing.glance(
+    model, batch["target_ids"], encoded, KEYS, step, options, first_pass
+  )
 
 
-@pytest.mark.parametrize(("update", "progress"), [(0, 0.0), (5, 0.5), (10, 1), (99, 1)])
-def test_what_is_told_follows_the_error_and_ramps_up(update, progress):
+@pytest.mark.parametrize(("step", "progress"), [(0, 0.0), (5, 0.5), (10, 1), (99, 1)])
+def test_revealed_count_follows_the_errors_and_the_ramp(step, progress):
   targets = tiny.batch()["target_ids"]
   real = targets != PAD_ID
-  right = np.random.default_rng(0).random(targets.shape) < 0.4
-  found = told(update, right)
+  is_correct = np.random.default_rng(0).random(targets.shape) < 0.4
+  found = glance(step, is_correct)
   revealed = real & (np.asarray(found.targets_BxT) == PAD_ID)
-  wrong = (real & ~right).sum(1)
+  wrong = (real & ~is_correct).sum(1)
   expected = np.floor(RATIO * progress * wrong + 1e-4)
   np.testing.assert_array_equal(revealed.sum(1), expected)
   assert found.metrics["revealed"] == expected.sum()
 
 
-def test_who_errs_nowhere_is_told_nothing_and_without_a_ramp_all_starts_at_once():
-  targets = tiny.batch()["target_ids"]
-  assert told(99, np.ones(targets.shape, bool)).metrics["revealed"] == 0
-  wrong = np.zeros(targets.shape, bool)
-  assert told(0, wrong, ramp=0).metrics["revealed"] > 0
+def test_nothing_is_revealed_without_errors():
+  every = np.ones(tiny.batch()["target_ids"].shape, bool)
+  assert glance(99, every).metrics["revealed"] == 0
 
 
-def test_told_positions_have_their_token_as_input_and_are_not_scored():
+def test_without_a_ramp_the_first_step_reveals():
+  none = np.zeros(tiny.batch()["target_ids"].shape, bool)
+  assert glance(0, none, ramp=0).metrics["revealed"] > 0
+
+
+def test_revealed_positions_are_decoder_input_and_not_scored():
   targets = tiny.batch()["target_ids"]
-  found = told(10)
+  found = glance(10)
   revealed = (targets != PAD_ID) & (np.asarray(found.targets_BxT) == PAD_ID)
   blank = np.asarray(elmer.bind(sizes(), params()).blank_target(*targets.shape))
   assert revealed.any()
@@ -81,10 +82,10 @@ def test_told_positions_have_their_token_as_input_and_are_not_scored():
   np.testing.assert_array_equal(kept, targets[~revealed])
 
 
-def test_a_row_is_told_the_same_in_any_batch():
+def test_draws_of_a_row_do_not_depend_on_its_batch():
   real = tiny.batch()["target_ids"] != PAD_ID
-  every = glancing.draw(KEYS, real, jnp.full(8, 3.0))
-  some = glancing.draw(KEYS[5:], real[5:], jnp.full(3, 3.0))
+  every = glancing.draw_revealed(KEYS, real, jnp.full(8, 3.0))
+  some = glancing.draw_revealed(KEYS[5:], real[5:], jnp.full(3, 3.0))
   np.testing.assert_array_equal(every[5:], some)
   assert (np.asarray(every).sum(1) == 3).all()
   assert len({row.tobytes() for row in np.asarray(every)}) > 1
@@ -97,40 +98,43 @@ def test_a_row_is_told_the_same_in_any_batch():
     for name in NAMES
   ],
 )
-def test_nothing_learns_through_the_first_pass(name):
-  """Gradients are those of the second pass alone, given what was told."""
+def test_the_first_pass_has_no_gradient(name):
+  """Gradients are those of the second pass for the same revealed positions."""
   config = tiny.configure(
     objective__name=name, objective__glancing=RATIO, objective__glancing_ramp=0
   )
-  form = objectives.get(config).loss
-  true_glance = glancing.glance
+  objective_loss = objectives.get(config).loss
+  glance = glancing.glance
 
   def loss(weights):
-    return form(elmer.bind(sizes(name), weights), batch(0), KEYS, True).loss
+    model = elmer.bind(sizes(name), weights)
+    return objective_loss(model, tiny.batch(), KEYS, 0, train=True).loss
 
-  whole = jax.jit(jax.grad(loss))(params(name))
-  kept = []
+  both_passes = jax.jit(jax.grad(loss))(params(name))
+  recorded = []
 
-  def remember(*arguments):
-    kept.append(true_glance(*arguments))
-    return kept[-1]
+  def record(*arguments):
+    recorded.append(glance(*arguments))
+    return recorded[-1]
 
-  def tell(weights):
+  def revealed(weights):
     loss(weights)
-    return kept[-1]
+    return recorded[-1]
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(glancing, "glance", remember)
-    fixed = jax.jit(tell)(params(name))
+    patch.setattr(glancing, "glance", record)
+    fixed = jax.jit(revealed)(params(name))
     patch.setattr(glancing, "glance", lambda *_: fixed)
-    second = jax.jit(jax.grad(lambda weights: loss(weights)))(params(name))
+    second_pass = jax.jit(jax.grad(lambda weights: loss(weights)))(params(name))
   assert fixed.metrics["revealed"] > 0
   jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4), whole, second
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4),
+    both_passes,
+    second_pass,
   )
 
 
-def test_validation_is_neither_told_nor_smoothed():
+def test_evaluation_has_neither_glancing_nor_label_smoothing():
   plain = objectives.get(tiny.configure(objective__name="last_layer"))
   config = tiny.configure(
     objective__name="last_layer",
@@ -151,12 +155,12 @@ def test_validation_is_neither_told_nor_smoothed():
     ("lplm", "glancing", 0.3, "glancing is for soft_exit, hard_exit and last_layer"),
     ("autoregressive", "glancing", 0.3, "objective.name is autoregressive"),
     ("lplm", "label_smoothing", 0.1, "label_smoothing is for fine-tuning"),
-    ("last_layer", "glancing", 1.5, "glancing is a share, 0 to 1; it is 1.5"),
-    ("last_layer", "glancing_ramp", -1, "0 updates or more"),
+    ("last_layer", "glancing", 1.5, "glancing must be from 0 to 1; it is 1.5"),
+    ("last_layer", "glancing_ramp", -1, "0 steps or more"),
     ("soft_exit", "label_smoothing", 1.0, "at least 0 and below 1; it is 1.0"),
   ],
 )
-def test_options_that_can_not_be_are_one_line(name, key, value, line):
+def test_invalid_options_are_refused(name, key, value, line):
   config = tiny.configure(objective__name=name, **{f"objective__{key}": value})
   with pytest.raises(UserError, match=line):
     objectives.get(config)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The chunked head changes what a step holds, not what it computes."""
+"""The chunked head needs less memory for the same losses and gradients."""
 
 import runpy
 from pathlib import Path
@@ -27,7 +27,7 @@ def gradients(loss):
   keys_B = jax.random.split(jax.random.key(0), len(batch["target_ids"]))
 
   def summed(params):
-    sums = loss(elmer.bind(config, params), batch, keys_B, False)
+    sums = loss(elmer.bind(config, params), batch, keys_B, 0, False)
     return sums.loss, sums
 
   return jax.jit(jax.grad(summed, has_aux=True))(params)
@@ -41,7 +41,7 @@ def chunked(script) -> tuple:
 @pytest.mark.parametrize(
   "name", [pytest.param("one_layer", marks=pytest.mark.slow), "all_layers"]
 )
-def test_losses_and_gradients_are_those_of_full_logits(script, chunked, name):
+def test_losses_and_gradients_equal_those_of_full_logits(script, chunked, name):
   grads, sums = chunked
   full_grads, full_sums = gradients(script["LOSSES"][name])
   np.testing.assert_allclose(sums.loss, full_sums.loss, rtol=1e-6)
@@ -54,14 +54,14 @@ def test_losses_and_gradients_are_those_of_full_logits(script, chunked, name):
 
 
 @pytest.mark.slow
-def test_a_step_holds_less(script):
-  """A vocabulary that outweighs the model, as at full size; ratios as issued there."""
+def test_a_step_needs_less_memory(script):
+  """With a vocabulary that outweighs the model, as at full size."""
   config = tiny.configure(model__head_chunk=512, model__remat="layer")
   config.data.vocabulary_size = 8192
   mesh = make_mesh(config, jax.devices()[:1])
-  held = {
+  temporaries = {
     name: script["temporary_bytes"](config, mesh, loss)
     for name, loss in script["LOSSES"].items()
   }
-  assert held["chunked"] <= held["all_layers"] / 3
-  assert held["chunked"] <= held["one_layer"] * 0.6
+  assert temporaries["chunked"] <= temporaries["all_layers"] / 3
+  assert temporaries["chunked"] <= temporaries["one_layer"] * 0.6

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The chunked head gives what full logits give."""
+"""The chunked cross-entropy equals that of full logits."""
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ def full(states, head, targets):
 
 
 @pytest.mark.parametrize("chunk", [V, 40, 8])
-def test_equals_full_logits(chunk):
+def test_outputs_equal_those_of_full_logits(chunk):
   states, head, targets, _ = problem()
   ours = linear_cross_entropy(states, head, targets, chunk)
   for mine, theirs in zip(ours[:4], full(states, head, targets), strict=True):
@@ -91,7 +91,7 @@ def test_smoothed_labels_equal_those_of_full_logits(chunk):
     np.testing.assert_array_equal(a, b)
 
 
-def test_lowest_id_wins_among_equals_whatever_the_chunks():
+def test_ties_go_to_the_lowest_id_for_every_chunk_size():
   head = Head(jnp.ones((V, D)), jnp.zeros(V), jnp.zeros(V))
   targets = jnp.zeros((1, 2), jnp.int32)
   for chunk in (V, 12):
@@ -100,7 +100,7 @@ def test_lowest_id_wins_among_equals_whatever_the_chunks():
     np.testing.assert_allclose(output.entropy, np.log(V), rtol=1e-5)
 
 
-def test_a_shift_moves_the_choice_and_nothing_else():
+def test_choice_shift_changes_the_prediction_only():
   states, head, targets, _ = problem()
   unbiased = head._replace(
     choice_shift_V=jnp.where(jnp.arange(V) < REAL, -head.bias_V, 0.0)
@@ -115,7 +115,7 @@ def test_a_shift_moves_the_choice_and_nothing_else():
   np.testing.assert_allclose(shifted.log_probability, chosen, atol=5e-6, rtol=0)
 
 
-def test_padding_rows_are_never_predicted_and_weigh_nothing():
+def test_padding_rows_are_never_predicted_and_have_no_weight():
   states, head, targets, _ = problem()
   loud = head._replace(table_VxD=head.table_VxD.at[REAL:].set(100.0))
   quiet = linear_cross_entropy(states, head, targets, 16)
@@ -124,8 +124,8 @@ def test_padding_rows_are_never_predicted_and_weigh_nothing():
   np.testing.assert_array_equal(output.nll, quiet.nll)
 
 
-def test_full_logits_never_exist():
-  """The compiled step's temporaries stay far below one array of all logits."""
+def test_full_logits_are_never_materialised():
+  """The compiled step's temporaries are far smaller than one array of all logits."""
   tokens, rows, width = 512, 8192, 32
   states = jax.ShapeDtypeStruct((tokens, width), jnp.float32)
   head = Head(

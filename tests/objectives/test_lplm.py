@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""LPLM computes what the published code computes, and what its paper says."""
+"""LPLM equals the published code and follows the paper."""
 
 import functools
 
@@ -34,7 +34,7 @@ def forward(case: str, weights: dict, exit_layers):
 
 @pytest.mark.parametrize("variant", ["random", "early", "last", "first"])
 @pytest.mark.parametrize("case", CASES)
-def test_exit_states_and_losses_are_the_published_ones(case, variant):
+def test_exit_states_and_losses_equal_the_published_ones(case, variant):
   golden = arrays(case, "pretrain")
   exit_layers = arrays(case, "inputs")[f"exit_layers_{variant}"]
   states, output, labels = forward(case, params(case), exit_layers)
@@ -53,7 +53,7 @@ def test_exit_states_and_losses_are_the_published_ones(case, variant):
 
 @pytest.mark.parametrize("variant", ["random", "early"])
 @pytest.mark.parametrize("case", CASES)
-def test_gradients_are_the_published_ones(case, variant):
+def test_gradients_equal_the_published_ones(case, variant):
   exit_layers = arrays(case, "inputs")[f"exit_layers_{variant}"]
 
   @jax.jit
@@ -69,7 +69,7 @@ def test_gradients_are_the_published_ones(case, variant):
   )
 
 
-def test_exit_layers_are_uniform_and_drawn_by_row():
+def test_exit_layers_are_uniform_and_drawn_per_row():
   keys = jax.vmap(jax.random.key)(jnp.arange(64))
   layers = np.asarray(lplm.draw_exit_layers(keys, 500, 6))
   assert layers.min() == 0 and layers.max() == 5
@@ -79,7 +79,7 @@ def test_exit_layers_are_uniform_and_drawn_by_row():
   np.testing.assert_array_equal(other_half, layers[32:])
 
 
-def test_loss_counts_eos_and_leaves_padding_out():
+def test_loss_includes_eos_and_excludes_padding():
   case = CASES[0]
   inputs = arrays(case, "inputs")
   model = elmer.bind(config(case), params(case))
@@ -88,9 +88,9 @@ def test_loss_counts_eos_and_leaves_padding_out():
     "target_ids": jnp.asarray(inputs["labels"], jnp.int32),
   }
   keys = jax.vmap(jax.random.key)(jnp.arange(3))
-  sums = jax.jit(lambda: lplm.loss(model, batch, keys, dropout=False))()
+  sums = jax.jit(lambda: lplm.loss(model, batch, keys, 0, train=False))()
   assert sums.tokens == (inputs["labels"] != 1).sum()
-  evaluated = jax.jit(lambda: lplm.evaluate(model, batch, keys))()
+  evaluated = jax.jit(lambda: lplm.make().evaluate(model, batch, keys))()
   np.testing.assert_allclose(evaluated.loss, sums.loss, rtol=1e-6)
   layers = config(case).decoder_layers
   assert {f"loss_layer_{n + 1}" for n in range(layers)} <= set(evaluated.metrics)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Soft exit computes what the published code computes, and does not leak."""
+"""Soft exit equals the published code, and its mixing does not leak the target."""
 
 import functools
 
@@ -30,12 +30,12 @@ def sums(case: str, weights: dict, published_mixing: bool = False, mixing=0.0):
   model = elmer.bind(config(case, soft_exit=True), weights)
   keys = jax.vmap(jax.random.key)(jnp.arange(len(arrays(case, "inputs")["labels"])))
   return soft_exit.loss(
-    model, batch(case), keys, True, mixing=mixing, published_mixing=published_mixing
+    model, batch(case), keys, 0, True, mixing=mixing, published_mixing=published_mixing
   )
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_loss_of_every_layer_is_the_published_one(case):
+def test_loss_of_every_layer_equals_the_published_one(case):
   golden = arrays(case, "finetune")
   found = sums(case, params(case, soft_exit=True))
   layers = config(case).decoder_layers
@@ -45,7 +45,7 @@ def test_loss_of_every_layer_is_the_published_one(case):
   assert abs(found.loss / found.tokens - golden["eval/loss_train"]) < TOLERANCE
 
 
-def test_gradients_are_the_published_ones():
+def test_gradients_equal_the_published_ones():
   case = CASES[0]
 
   def loss(weights):
@@ -59,23 +59,22 @@ def test_gradients_are_the_published_ones():
   )
 
 
-def test_published_mixing_of_every_position_is_the_published_one():
+def test_published_mixing_equals_the_published_loss():
   case = CASES[0]
   found = sums(case, params(case, soft_exit=True), True, 1.0)
   golden = arrays(case, "finetune")["mix1/loss_train"]
   assert abs(found.loss / found.tokens - golden) < TOLERANCE
 
 
-def test_a_mixed_position_is_not_scored_above_the_first_layer():
-  """With everything mixed nothing is left to score above the first layer."""
+def test_mixed_positions_are_scored_in_the_first_layer_only():
   case = CASES[0]
   found = sums(case, params(case, soft_exit=True), False, 1.0)
   assert found.metrics["loss_layer_1"] > 0
   assert found.metrics["loss_layer_2"] == 0
 
 
-def test_beyond_the_end_nothing_is_mixed():
-  """Gold is PAD there, and would tell the length in training only."""
+def test_nothing_is_mixed_after_the_end():
+  """The gold token is PAD there and would reveal the length."""
   case = CASES[0]
   targets = batch(case)["target_ids"]
   mixed = soft_exit.draw_mixed(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The vocabulary: BART's order, the ids of `tokenizers`, and text without loss."""
+"""The vocabulary: BART's id order, the ids of `tokenizers`, lossless decoding."""
 
 import itertools
 import json
@@ -11,7 +11,7 @@ import pytest
 import tokenizers
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.tokenizer import bpe as vocabulary_module
+from elmer_jax.tokenizer import bpe
 from elmer_jax.tokenizer.bpe import Vocabulary
 
 SIZE = 400
@@ -40,7 +40,7 @@ def sentences(count: int) -> list[str]:
 
 
 def random_texts(count: int) -> list[str]:
-  """Texts of characters from everywhere in Unicode, and of a few kinds in long runs."""
+  """Texts of random Unicode characters, and of runs of a few characters."""
   rng = np.random.default_rng(1)
   texts = []
   for _ in range(count):
@@ -70,7 +70,7 @@ def reference(directory):
   )
 
 
-def test_ids_stand_in_barts_order(directory, vocabulary):
+def test_ids_are_in_barts_order(directory, vocabulary):
   ids = json.loads((directory / "vocab.json").read_text(encoding="utf-8"))
   assert list(ids)[:4] == ["<s>", "<pad>", "</s>", "<unk>"]
   assert list(ids.values()) == list(range(len(ids)))
@@ -79,7 +79,7 @@ def test_ids_stand_in_barts_order(directory, vocabulary):
 
 
 @pytest.mark.parametrize("text", AWKWARD)
-def test_awkward_texts_come_back_with_the_ids_of_tokenizers(
+def test_ids_are_those_of_tokenizers_and_decode_to_the_text(
   vocabulary, reference, text
 ):
   ids = vocabulary.encode(text)
@@ -89,7 +89,7 @@ def test_awkward_texts_come_back_with_the_ids_of_tokenizers(
   assert not np.isin(ids, [0, 1, 2, 3, vocabulary.mask_id]).any()
 
 
-def test_random_texts_come_back(vocabulary, reference):
+def test_random_texts_decode_to_themselves(vocabulary, reference):
   texts = random_texts(200) + sentences(50)
   encoded = vocabulary.encode_batch(texts)
   for text, ids in zip(texts, encoded, strict=True):
@@ -101,15 +101,15 @@ def test_random_texts_come_back(vocabulary, reference):
 
 
 @pytest.mark.parametrize("run", ["a", " ", "\n", "=", "7", "😀", "ab", " \n"])
-def test_long_runs_come_back(vocabulary, run):
+def test_long_runs_decode_to_themselves(vocabulary, run):
   text = f"before {run * 300_000}after"
   assert vocabulary.decode(vocabulary.encode(text)) == text
 
 
-def test_blocks_change_no_ids_of_words(vocabulary, monkeypatch):
+def test_encoding_in_blocks_does_not_change_ids_of_words(vocabulary, monkeypatch):
   texts = [" ".join(sentences(5)), "a  b\n\n c \n  d" * 20, "one\ntwo\nthree\n" * 20]
   whole = vocabulary.encode_batch(texts)
-  monkeypatch.setattr(vocabulary_module, "BLOCK_CHARACTERS", 24)
+  monkeypatch.setattr(bpe, "BLOCK_CHARACTERS", 24)
   for text, ids in zip(texts, whole, strict=True):
     assert vocabulary.encode(text).tolist() == ids.tolist()
   for text in AWKWARD + random_texts(50):
@@ -120,7 +120,7 @@ def test_lone_surrogates_are_replaced(vocabulary):
   assert vocabulary.decode(vocabulary.encode("a\ud800b")) == "a\ufffdb"
 
 
-def test_training_gives_the_same_files_again(directory, tmp_path):
+def test_training_is_deterministic(directory, tmp_path):
   Vocabulary.train(iter(sentences(500)), SIZE, tmp_path / "again")
   assert sorted(p.name for p in (tmp_path / "again").iterdir()) == [
     "merges.txt",
@@ -130,13 +130,13 @@ def test_training_gives_the_same_files_again(directory, tmp_path):
     assert (tmp_path / "again" / name).read_bytes() == (directory / name).read_bytes()
 
 
-def test_training_reads_a_bounded_part(tmp_path, monkeypatch):
-  monkeypatch.setattr(vocabulary_module, "TRAINING_CHARACTERS", 10_000)
+def test_training_reads_a_bounded_part_of_an_endless_corpus(tmp_path, monkeypatch):
+  monkeypatch.setattr(bpe, "TRAINING_CHARACTERS", 10_000)
   endless = itertools.cycle([*sentences(20), "q" * 3_000])
   assert Vocabulary.train(endless, 300, tmp_path).size == 300
 
 
-def test_training_needs_room_for_merges(tmp_path):
+def test_a_size_without_room_for_merges_raises(tmp_path):
   with pytest.raises(UserError, match="261 are taken"):
     Vocabulary.train(["text"], 261, tmp_path)
   assert not list(tmp_path.iterdir())
@@ -146,7 +146,7 @@ def test_pickle_and_digest(directory, vocabulary, tmp_path):
   copy = pickle.loads(pickle.dumps(vocabulary))
   assert copy.encode(AWKWARD[4]).tolist() == vocabulary.encode(AWKWARD[4]).tolist()
   assert copy.digest == vocabulary.digest
-  # Formatting doesn't count, content does.
+  # The digest depends on the content, not on formatting.
   ids = json.loads((directory / "vocab.json").read_text(encoding="utf-8"))
   shuffled = dict(sorted(ids.items()))
   (tmp_path / "vocab.json").write_text(json.dumps(shuffled, indent=1))
@@ -156,7 +156,7 @@ def test_pickle_and_digest(directory, vocabulary, tmp_path):
   assert other.digest != vocabulary.digest
 
 
-def test_specials_and_fillers_are_no_text(directory, vocabulary, tmp_path):
+def test_special_and_filler_tokens_are_not_text(directory, vocabulary, tmp_path):
   ids = json.loads((directory / "vocab.json").read_text(encoding="utf-8"))
   del ids["<mask>"]
   for token in ("<|endoftext|>", "madeupword0000", "<mask>"):
@@ -173,10 +173,10 @@ def test_specials_and_fillers_are_no_text(directory, vocabulary, tmp_path):
   assert filled.pieces(specials)[-2:] == ["madeupword0000", "<mask>"]
 
 
-def test_decode_refuses_foreign_ids(vocabulary):
-  for foreign in (-1, vocabulary.size):
+def test_decoding_ids_outside_the_vocabulary_raises(vocabulary):
+  for invalid in (-1, vocabulary.size):
     with pytest.raises(ValueError, match="don't fit a vocabulary"):
-      vocabulary.decode([5, foreign])
+      vocabulary.decode([5, invalid])
   assert vocabulary.decode(np.zeros(0, np.int32)) == ""
 
 
@@ -244,13 +244,13 @@ def repeat_a_merge(ids, lines):
     (repeat_a_merge, "merge 5 makes"),
   ],
 )
-def test_damaged_files_are_named(directory, tmp_path, change, message):
+def test_damaged_files_raise(directory, tmp_path, change, message):
   with pytest.raises(UserError, match=message) as caught:
     Vocabulary.load(damaged(directory, tmp_path, change))
   assert str(tmp_path) in str(caught.value)
 
 
-def test_missing_and_foreign_files_are_named(directory, tmp_path):
+def test_missing_and_other_files_raise(directory, tmp_path):
   with pytest.raises(UserError, match="vocab.json is missing"):
     Vocabulary.load(tmp_path)
   (tmp_path / "vocab.json").write_bytes((directory / "vocab.json").read_bytes()[:999])

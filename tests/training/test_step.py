@@ -1,16 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""One step means the same on every mesh and however the batch is split."""
+"""A step is the same function on every mesh and for every split of the batch."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
 
 from elmer_jax import objectives
-from elmer_jax.core.errors import UserError
-from elmer_jax.model import elmer
 from elmer_jax.parallel import sharding
 from elmer_jax.parallel.mesh import make_mesh
 from elmer_jax.training.optimizer import make_optimizer
@@ -30,7 +27,7 @@ def build(devices: int = 8, **changes):
 
 
 def losses(devices: int, **changes):
-  """Returns losses and gradient norms [steps, 2] of a few steps, dropout included."""
+  """Returns losses and gradient norms [STEPS, 2], dropout included."""
   program, mesh = build(devices, **changes)
   found = []
   with jax.set_mesh(mesh):
@@ -38,7 +35,7 @@ def losses(devices: int, **changes):
     for number in range(STEPS):
       rows = tiny.batch(changes.get("data__batch_size", 8), seed=number)
       rows = sharding.global_batch(mesh, rows)
-      state, metrics = program.train(state, rows, 0)
+      state, metrics = program.train_step(state, rows, 0)
       found.append((float(metrics["loss"]), float(metrics["gradient_norm"])))
   return np.array(found)
 
@@ -51,10 +48,10 @@ def reference():
 @pytest.mark.parametrize(
   "sizes",
   [
+    (1, 8, 1),
+    (4, 1, 2),
     (2, 2, 2),
     pytest.param((8, 1, 1), marks=pytest.mark.slow),
-    pytest.param((1, 8, 1), marks=pytest.mark.slow),
-    pytest.param((4, 1, 2), marks=pytest.mark.slow),
     pytest.param((1, 4, 2), marks=pytest.mark.slow),
   ],
 )
@@ -65,8 +62,8 @@ def test_every_mesh_gives_the_same_losses(reference, sizes):
 
 
 @pytest.mark.slow
-def test_glancing_and_smoothing_are_the_same_however_a_batch_is_split():
-  """Soft exit's mixing alone would not be: see `soft_exit`."""
+def test_glancing_and_smoothing_do_not_depend_on_the_split():
+  """Only soft exit's mixing does: its means are per layer and micro-batch."""
   changes = {
     "objective__name": "last_layer",
     "objective__glancing": 0.5,
@@ -75,13 +72,13 @@ def test_glancing_and_smoothing_are_the_same_however_a_batch_is_split():
   }
   alone = losses(devices=1, **changes)
   sizes = {"mesh__data": 2, "mesh__fsdp": 2, "mesh__tensor": 2}
-  ours = losses(devices=8, train__accumulation=2, **sizes, **changes)
+  ours = losses(devices=8, train__grad_accumulation_steps=2, **sizes, **changes)
   np.testing.assert_allclose(ours, alone, rtol=1e-5)
 
 
 def test_accumulation_and_remat_change_nothing(reference):
-  """Dropout and exit draws go with the row, so they are in this comparison."""
-  ours = losses(devices=2, train__accumulation=4, model__remat="layer")
+  """Dropout and exit layers are drawn per row, so they are part of the comparison."""
+  ours = losses(devices=2, train__grad_accumulation_steps=4, model__remat="layer")
   np.testing.assert_allclose(ours, reference, rtol=1e-5)
 
 
@@ -91,7 +88,9 @@ CUBE = {"mesh__data": 2, "mesh__fsdp": 2, "mesh__tensor": 2}
 @pytest.mark.slow
 def test_accumulation_changes_nothing_on_a_mesh():
   alone = losses(devices=1, data__batch_size=16)
-  ours = losses(devices=8, data__batch_size=16, train__accumulation=4, **CUBE)
+  ours = losses(
+    devices=8, data__batch_size=16, train__grad_accumulation_steps=4, **CUBE
+  )
   np.testing.assert_allclose(ours, alone, rtol=1e-5)
 
 
@@ -113,7 +112,7 @@ def test_other_rules_change_nothing(reference):
 @pytest.mark.parametrize("name", ["muon", "adafactor"])
 def test_every_optimizer_is_the_same_on_a_mesh(name):
   """Orthogonalised updates and factored moments need whole matrices."""
-  # Adafactor factors what has two sides of 128 or more.
+  # Adafactor factors matrices whose sides are both 128 or more.
   changes = {"optimizer__name": name, "model__d_model": 128}
   changes |= {"model__encoder_feed_forward": 128, "model__decoder_feed_forward": 256}
   alone = losses(devices=1, **changes)
@@ -121,29 +120,8 @@ def test_every_optimizer_is_the_same_on_a_mesh(name):
   np.testing.assert_allclose(sharded, alone, rtol=1e-5)
 
 
-def test_muon_orthogonalises_projections_and_nothing_else():
-  config = tiny.configure(optimizer__name="muon", optimizer__weight_decay=0.0)
-  optimizer, _ = make_optimizer(config)
-  params = elmer.initialise(tiny.model_config(), 0)
-  rng = np.random.default_rng(0)
-  grads = jax.tree.map(lambda leaf: jnp.float32(rng.normal(size=leaf.shape)), params)
-  updates, _ = optimizer.update(grads, optimizer.init(params), params)
-  update = np.asarray(updates["encoder"]["layers"]["feed_forward"]["widen"]["kernel"])
-  values = np.linalg.svd(update, compute_uv=False)  # of each layer's matrix
-  assert values.max() / values.min() < 2
-  table = np.linalg.svd(np.asarray(updates["tokens"]), compute_uv=False)
-  assert table.max() / table.min() > 2
-
-
-def test_unknown_optimizers_are_told():
-  with pytest.raises(
-    UserError, match="optimizer.name is one of adamw, adafactor, muon; not 'sgd"
-  ):
-    make_optimizer(tiny.configure(optimizer__name="sgd"))
-
-
 @pytest.mark.parametrize("objective", objectives.NAMES)
-def test_every_objective_learns_a_batch(objective):
+def test_every_objective_can_overfit_one_batch(objective):
   program, mesh = build(
     devices=1,
     objective__name=objective,
@@ -155,10 +133,10 @@ def test_every_objective_learns_a_batch(objective):
   with jax.set_mesh(mesh):
     state = program.init(0)
     rows = sharding.global_batch(mesh, tiny.batch())
-    first = program.evaluate(state.params, rows, 0, 0)
+    first = program.eval_step(state.params, rows, 0, 0)
     for _ in range(60):
-      state, _ = program.train(state, rows, 0)
-    last = program.evaluate(state.params, rows, 0, 0)
+      state, _ = program.train_step(state, rows, 0)
+    last = program.eval_step(state.params, rows, 0, 0)
   assert last.loss < 0.6 * first.loss
   if objective != "autoregressive":
     assert {"accuracy_layer_1", "accuracy_layer_3"} <= set(last.metrics)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""A run from text to checkpoint: it resumes exactly, and refuses what can't be."""
+"""A run from text to checkpoint: it resumes exactly, and refuses what does not fit."""
 
 import json
 import shutil
@@ -16,7 +16,8 @@ import tiny
 
 import elmer_jax
 from elmer_jax.checkpoints import orbax_checkpoint
-from elmer_jax.commands import run_folder
+from elmer_jax.commands.resolution import use_init_from
+from elmer_jax.commands.run_folder import claim_run_folder
 from elmer_jax.core.errors import UserError
 from elmer_jax.data.preparation import prepare
 from elmer_jax.training import loop, time_accounting
@@ -26,7 +27,7 @@ STEPS = 6
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory) -> Path:
-  """A file of little stories with some regularity in them."""
+  """A file of short stories with some regularity."""
   rng = np.random.default_rng(0)
   names, verbs = ["Ann", "Bob", "Cy", "Dee"], ["sees", "hears", "likes", "meets"]
   path = tmp_path_factory.mktemp("text") / "stories.txt"
@@ -49,7 +50,7 @@ def configure(text: Path, **changes):
 
 
 def run(config, workdir) -> None:
-  run_folder.claim(config, str(workdir))
+  claim_run_folder(config, str(workdir))
   loop.train(config, str(workdir), prepare(config, str(workdir)))
 
 
@@ -68,7 +69,7 @@ def finished(text, tmp_path_factory) -> Path:
   return workdir
 
 
-def test_a_run_leaves_what_it_promises(finished):
+def test_a_run_writes_its_files(finished):
   assert sorted(validation(finished)) == [0, 3, 6]
   assert [e["step"] for e in lines(finished) if e["split"] == "train"] == [2, 4, 6]
   assert {"loss", "accuracy", "loss_layer_1", "accuracy_layer_3"} <= set(
@@ -80,36 +81,35 @@ def test_a_run_leaves_what_it_promises(finished):
   assert sorted(kept) == ["4", "6"]
 
 
-def test_every_line_has_its_accounts(finished):
+def test_every_train_line_has_the_time_accounting(finished):
   for line in (e for e in lines(finished) if e["split"] == "train"):
     spent = [value for name, value in line.items() if name.startswith("seconds_")]
     assert len(spent) == len(time_accounting.KINDS) and min(spent) >= 0
     assert 0 < line["goodput"] < 1
     assert line["tokens_per_second_per_chip"] == line["tokens_per_second"] / 8
-  closing = json.loads((finished / time_accounting.FILE).read_text())
-  parts = sum(closing[f"seconds_{kind}"] for kind in time_accounting.KINDS)
-  assert closing["goodput"] == pytest.approx(1 - parts / closing["seconds"], abs=1e-3)
-  assert min(closing["seconds_compile"], closing["seconds_evaluation"]) > 0
-  assert not {"mfu", "device_memory_peak_gib"} & set(closing)  # on a CPU
+  summary = json.loads((finished / time_accounting.FILE).read_text())
+  parts = sum(summary[f"seconds_{kind}"] for kind in time_accounting.KINDS)
+  assert summary["goodput"] == pytest.approx(1 - parts / summary["seconds"], abs=1e-3)
+  assert min(summary["seconds_compile"], summary["seconds_evaluation"]) > 0
+  assert not {"mfu", "device_memory_peak_gib"} & set(summary)  # on a CPU
 
 
 def test_a_resumed_run_ends_bit_equal(text, finished, tmp_path):
-  """Cut off after its first checkpoint, started again with a trace of its steps."""
+  """Interrupted after its first checkpoint, resumed with a trace of its steps."""
   shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
   shutil.rmtree(tmp_path / "checkpoints" / "6")
-  # A save that was cut short leaves such a folder.
+  # An interrupted save leaves such a folder.
   (tmp_path / "checkpoints" / "6.orbax-checkpoint-tmp").mkdir()
   config = configure(text)
   config.profile = "5:6"
   run(config, tmp_path)
   assert validation(tmp_path)[6] == validation(finished)[6]
-  # Nothing is told twice.
   assert [(e["step"], e["split"]) for e in lines(tmp_path)] == [
     (e["step"], e["split"]) for e in lines(finished)
   ]
   [trace] = (tmp_path / "profile").rglob("*.xplane.pb")
   assert trace.stat().st_size > 0
-  # What the first start spent until step 4 is in the books of the second.
+  # The second start continues the timers of the first, as of step 4.
   earlier, now = (
     [e for e in lines(folder) if e["split"] == "train"]
     for folder in (finished, tmp_path)
@@ -118,12 +118,12 @@ def test_a_resumed_run_ends_bit_equal(text, finished, tmp_path):
     assert now[-1][f"seconds_{kind}"] >= earlier[1][f"seconds_{kind}"]
 
 
-def test_a_finished_run_is_left_alone(finished):
+def test_a_run_is_finished_at_its_last_step(finished):
   assert orbax_checkpoint.is_finished(str(finished), STEPS)
   assert not orbax_checkpoint.is_finished(str(finished), STEPS + 1)
 
 
-def test_a_checkpoint_loads_and_writes(finished):
+def test_a_checkpoint_loads_and_generates(finished):
   model = elmer_jax.load(str(finished))
   results = elmer_jax.generate(model, ["Ann sees <mask> again.", ""], target_length=9)
   assert len(results) == 2
@@ -136,14 +136,14 @@ def test_a_checkpoint_loads_and_writes(finished):
   assert not np.array_equal(by_folder.params["tokens"], model.params["tokens"])
 
 
-def test_weights_can_start_another_run(text, finished, tmp_path):
+def test_a_checkpoint_can_initialise_another_run(text, finished, tmp_path):
   stories = text.read_text().split("\n\n")
   pairs = tmp_path / "pairs.tsv"
   pairs.write_text("".join(f"{story}\t{story[:15]}\n" for story in stories))
   changes = {"objective__name": "soft_exit", "train__steps": 1}
   config = configure(pairs, **changes)
   config.init_from = str(finished)
-  orbax_checkpoint.use_its_vocabulary(config)
+  use_init_from(config)
   run(config, tmp_path / "run")
   model = elmer_jax.load(str(tmp_path / "run"))
   assert "soft_exit" in model.params
@@ -153,25 +153,25 @@ def test_weights_can_start_another_run(text, finished, tmp_path):
 def test_weights_of_another_size_are_refused(text, finished, tmp_path):
   config = configure(text, model__decoder_layers=2)
   config.init_from = str(finished)
-  orbax_checkpoint.use_its_vocabulary(config)
+  config.data.vocabulary = str(orbax_checkpoint.vocabulary_folder(str(finished)))
   with pytest.raises(UserError, match="model.decoder_layers 3 there, 2 here"):
     run(config, tmp_path)
 
 
 def test_a_workdir_of_another_configuration_is_refused(text, finished):
-  with pytest.raises(UserError, match="seed 0 there, 1 here"):
+  with pytest.raises(UserError, match="seed is 1, stored is 0"):
     config = configure(text)
     config.seed = 1
-    run_folder.claim(config, str(finished))
-  # How often it speaks may change.
-  run_folder.claim(configure(text, train__log_every=3), str(finished))
+    claim_run_folder(config, str(finished))
+  # How often it logs may change.
+  claim_run_folder(configure(text, train__log_every=3), str(finished))
 
 
 def test_lengths_that_do_not_fit_are_refused(finished):
   model = elmer_jax.load(str(finished))
   with pytest.raises(UserError, match="target_length 41 must lie between 1 and"):
     elmer_jax.generate(model, ["x"], target_length=41)
-  with pytest.raises(UserError, match="--exit=soft doesn't fit"):
+  with pytest.raises(UserError, match="exit=soft does not fit"):
     elmer_jax.generate(model, ["x"], exit="soft")
   with pytest.raises(UserError, match="there is no checkpoint at"):
     elmer_jax.load(str(finished / "nowhere"))
@@ -179,7 +179,7 @@ def test_lengths_that_do_not_fit_are_refused(finished):
 
 @pytest.mark.slow
 def test_a_killed_run_ends_bit_equal(text, tmp_path):
-  """kill -9 in the middle, the same command again, against an undisturbed run."""
+  """SIGKILL during training, then the same command again."""
   config_file = tmp_path / "config.py"
   config_file.write_text(
     "import sys\n"
@@ -198,8 +198,8 @@ def test_a_killed_run_ends_bit_equal(text, tmp_path):
       [*command, f"--config={config_file}", f"--workdir={workdir}"]
     )
 
-  undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-  assert start(undisturbed).wait() == 0
+  uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"
+  assert start(uninterrupted).wait() == 0
   process = start(killed)
   while not (killed / "checkpoints" / "100").exists():
     assert process.poll() is None
@@ -207,4 +207,4 @@ def test_a_killed_run_ends_bit_equal(text, tmp_path):
   process.send_signal(signal.SIGKILL)
   process.wait()
   assert start(killed).wait() == 0
-  assert validation(killed)[400] == validation(undisturbed)[400]
+  assert validation(killed)[400] == validation(uninterrupted)[400]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""What `prepare` says while it works, and what it took when it is done."""
+"""Log lines of `prepare`: progress, time left, and totals."""
 
 import resource
 import sys
@@ -9,78 +9,69 @@ from collections.abc import Mapping
 
 from absl import logging
 
+from elmer_jax.data.cache.shard import ShardMetadata
+
 _SECONDS_BETWEEN_LINES = 5
 
 
-class Progress:
-  """Says every few seconds how far a cache is; adds up all caches of one start.
+class PrepareProgress:
+  """Logs the progress of each cache every few seconds, and the totals of all caches.
 
-  Rates are of what this start has made: shards that an earlier start had finished
-  count as done, not as made.
+  Rates count only new shards, not those reused from an interrupted preparation.
   """
 
   def __init__(self):
     self._start = time.monotonic()
     self._cpu_start = _cpu_seconds()
-    self._made = 0
-    self._tokens = 0
-    self._positions = 0
-    self.begin("", None)
+    self._total_new_tokens = self._total_tokens = self._total_positions = 0
+    self.start_cache("", None)
 
-  def begin(self, label: str, size: float | None) -> None:
-    """Begins a cache.
+  def start_cache(self, label: str, size: float | None) -> None:
+    """Starts a cache.
 
     Args:
-      label: what its lines begin with.
-      size: about how many characters there are to be done, if that is known.
+      label: prefix of its log lines.
+      size: approximate number of characters, if known.
     """
     self._label = label
     self._size = size
     self._cache_start = self._last_line = time.monotonic()
-    self._cache_done = {"characters": 0, "tokens": 0}
-    self._cache_made = {"characters": 0, "tokens": 0}
+    self._characters = self._new_characters = self._tokens = self._new_tokens = 0
 
-  def add(self, note: Mapping, made: bool) -> None:
-    """Counts a finished shard, and now and then says how far the cache is.
-
-    Args:
-      note: of the shard, with its characters and its tokens.
-      made: whether this start has made it.
-    """
-    counts = {"characters": note["characters"], "tokens": sum(note["tokens"].values())}
-    for name, count in counts.items():
-      self._cache_done[name] += count
-      self._cache_made[name] += count * made
-    self._made += counts["tokens"] * made
+  def add_shard(self, shard: ShardMetadata, is_new: bool) -> None:
+    """Counts a finished shard; `is_new` unless an earlier preparation wrote it."""
+    tokens = sum(shard.tokens.values())
+    self._characters += shard.characters
+    self._tokens += tokens
+    if is_new:
+      self._new_characters += shard.characters
+      self._new_tokens += tokens
+      self._total_new_tokens += tokens
     now = time.monotonic()
     if now - self._last_line >= _SECONDS_BETWEEN_LINES:
       self._last_line = now
-      self._say(now - self._cache_start)
+      self._log(now - self._cache_start)
 
-  def _say(self, seconds: float) -> None:
-    left = ""
-    todo = (self._size or 0) - self._cache_done["characters"]
-    if todo > 0 and self._cache_made["characters"]:
-      left = f", about {todo * seconds / self._cache_made['characters']:.0f} s left"
+  def _log(self, seconds: float) -> None:
+    time_left = ""
+    characters_left = (self._size or 0) - self._characters
+    if characters_left > 0 and self._new_characters:
+      seconds_left = characters_left * seconds / self._new_characters
+      time_left = f", about {seconds_left:.0f} s left"
     logging.info(
       "%s: %.1f M tokens, %.2f M tokens/s%s",
-      self._label,
-      self._cache_done["tokens"] / 1e6,
-      self._cache_made["tokens"] / seconds / 1e6,
-      left,
+      *(self._label, self._tokens / 1e6, self._new_tokens / seconds / 1e6, time_left),
     )
 
-  def end(self, manifest: Mapping) -> None:
-    """Says what a finished cache holds."""
+  def finish_cache(self, manifest: Mapping) -> None:
+    """Logs the content of a finished cache."""
     seconds = time.monotonic() - self._cache_start
     tokens = sum(manifest["tokens"].values())
     positions = manifest["examples"] * sum(manifest["length"].values())
-    self._tokens += tokens
-    self._positions += positions
-    made = self._cache_made["tokens"]
-    earlier = (
-      f", {(tokens - made) / 1e6:.2f} M of them earlier" if made < tokens else ""
-    )
+    self._total_tokens += tokens
+    self._total_positions += positions
+    new = self._new_tokens
+    reused = f", {(tokens - new) / 1e6:.2f} M of them reused" if new < tokens else ""
     logging.info(
       "%s: %d examples from %d documents, %.2f M tokens in %.1f s (%.2f M tokens/s)%s, "
       "%.1f %% padding",
@@ -89,14 +80,14 @@ class Progress:
       manifest["documents"],
       tokens / 1e6,
       seconds,
-      made / 1e6 / seconds,
-      earlier,
+      new / 1e6 / seconds,
+      reused,
       100 * (1 - tokens / positions),
     )
     for feature, number in manifest["cut"].items():
       if number:
         logging.warning(
-          "%s: %d of %d texts of feature %s are longer than %d ids and were cut.",
+          "%s: %d of %d texts of feature %s are longer than %d ids and were truncated.",
           self._label,
           number,
           manifest["examples"],
@@ -104,24 +95,25 @@ class Progress:
           manifest["length"][feature],
         )
 
-  def total(self) -> None:
-    """Says what all caches took together, if this start has made any."""
-    if not self._made:
+  def log_total(self) -> None:
+    """Logs the totals of all caches if any shard is new."""
+    if not self._total_new_tokens:
       return
     seconds = time.monotonic() - self._start
+    new = self._total_new_tokens / 1e6
     logging.info(
       "prepared: %.2f M tokens in %.1f s (%.2f M tokens/s, %.2f M tokens per "
       "CPU-second), %.1f %% padding, %.2f GB of memory in the largest process",
-      self._tokens / 1e6,
+      self._total_tokens / 1e6,
       seconds,
-      self._made / 1e6 / seconds,
-      self._made / 1e6 / (_cpu_seconds() - self._cpu_start),
-      100 * (1 - self._tokens / self._positions),
+      new / seconds,
+      new / (_cpu_seconds() - self._cpu_start),
+      100 * (1 - self._total_tokens / self._total_positions),
       _peak_bytes() / 1e9,
     )
 
 
-# Of this process, and of those that it started and that have ended.
+# This process, and its finished child processes.
 _PROCESSES = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 

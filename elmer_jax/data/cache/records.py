@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""How one example stands in an ArrayRecord shard.
+"""The binary format of an example in an ArrayRecord shard.
 
-A record is the number of ids of each feature, little-endian uint32, then the ids of
-all features in a row: little-endian uint16, or uint32 where the vocabulary is larger
-than 65,536.
+A record is the number of ids of each feature, little-endian uint32, followed by the
+concatenated ids of all features: little-endian uint16, or uint32 if the vocabulary has
+more than 65,536 ids.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _LENGTH = np.dtype("<u4")
 
 
 def id_dtype(vocabulary_size: int) -> np.dtype:
-  """Returns the smallest type that holds every id."""
+  """Returns the smallest dtype that holds every id."""
   return np.dtype("<u2" if vocabulary_size <= 2**16 else "<u4")
 
 
@@ -27,7 +27,9 @@ def pack(features: Sequence[np.ndarray], dtype: np.dtype) -> bytes:
   )
 
 
-def unpack(record: bytes, names: Sequence[str], dtype: np.dtype) -> dict:
+def unpack(
+  record: bytes, names: Sequence[str], dtype: np.dtype
+) -> dict[str, np.ndarray]:
   """Returns the features of a record by name, int32 [n] each."""
   lengths = np.frombuffer(record, _LENGTH, len(names)).tolist()
   ids = np.frombuffer(record, dtype, offset=_LENGTH.itemsize * len(names))

@@ -42,6 +42,11 @@ class DatasetSpec:
   from_files: Callable[[str], "DatasetSpec"] | None = None
 
 
+def files_flag(name: str) -> str:
+  """Returns how a user names the files of a data set, for error messages."""
+  return f"--config.data.files='{name}=FILES' (in seqio tasks.use_files)"
+
+
 def num_characters(item: Item) -> int:
   """Returns the length of an item in characters, both sides of a pair together."""
   return len(item) if isinstance(item, str) else sum(map(len, item))

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Docstrings of Python source files, read with `ast`; nothing is imported or run.
 
-`pydocs` runs this file as a program, several at a time, to read many files: a list of
-[module, path] as JSON on standard input, a list of docstrings as JSON on standard
-output. It needs the standard library only, so it starts in a few milliseconds, and
-unlike a process pool it doesn't start the caller's own program over.
+`pydocs` runs several processes of this file to read many files: a list of [module,
+path] as JSON on standard input, a list of docstrings as JSON on standard output. It
+imports the standard library only, so it starts in a few milliseconds, and unlike a
+process pool it doesn't run the caller's main module again.
 """
 
 import ast
@@ -18,17 +18,17 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-# A larger file is a generated table, not documentation written by hand.
+# Larger files are generated tables.
 MAX_FILE_BYTES = 2**20
 
-# A docstring is kept when it has this many words and this share of its visible
-# characters are ASCII letters, and nearly all are ASCII: English prose for the most
-# part, rather than a table, a stub, or another language.
+# A docstring is kept if it has at least this many words and if at least these shares of
+# its visible characters are ASCII letters and ASCII: mostly English prose rather than a
+# table, a stub, or another language.
 MIN_WORDS = 3
 MIN_LETTER_SHARE = 0.5
 MIN_ASCII_SHARE = 0.97
 
-# Signatures are context, not reference: longer lists of arguments or bases are cut.
+# Longer lists of arguments or base classes in a signature are cut.
 MAX_ARGUMENTS = 12
 
 _DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -37,7 +37,7 @@ _WITH_BLOCKS = (
   *(ast.If, ast.For, ast.While, ast.With, ast.Try, ast.ExceptHandler),
   *(ast.AsyncFor, ast.AsyncWith, ast.TryStar, ast.Match, ast.match_case),
 )
-# Where they have them, last in the source first.
+# The fields that hold nested statements, in reverse source order.
 _BLOCKS = ("finalbody", "orelse", "handlers", "cases", "body")
 
 
@@ -49,7 +49,7 @@ class Docstring(NamedTuple):
     name: qualified name inside the module, such as `JSONDecoder.decode`; empty for the
       docstring of the module itself.
     signature: one line: `module json.decoder`, `class JSONDecoder(object)` or
-      `def decode(s, _w)`, with neither annotations nor defaults.
+      `def decode(s, _w)`, without annotations and defaults.
     text: the docstring without its indentation.
   """
 
@@ -60,18 +60,18 @@ class Docstring(NamedTuple):
 
 
 def read_docstrings(module: str, source: bytes) -> list[Docstring]:
-  """The docstrings of a module's source, in order; none when it doesn't parse."""
+  """Returns the docstrings of a module in source order; none if it can't be parsed."""
   if len(source) > MAX_FILE_BYTES or (b'"""' not in source and b"'''" not in source):
     return []
   try:
     with warnings.catch_warnings():
-      warnings.simplefilter("ignore")  # about escapes in other people's strings
+      warnings.simplefilter("ignore")  # about invalid escapes in strings
       tree = ast.parse(source)
   except (SyntaxError, ValueError, RecursionError, MemoryError):
     return []
   docstrings = []
   for node, name, signature in _documented(tree, module):
-    # An escape in a string can make a lone surrogate, which no UTF-8 file can hold.
+    # An escape in a string can make a lone surrogate, which UTF-8 can't represent.
     text = (ast.get_docstring(node) or "").encode("utf-8", "replace").decode().strip()
     if text and _is_prose(text):
       docstrings.append(Docstring(module, name, signature, text))
@@ -79,9 +79,9 @@ def read_docstrings(module: str, source: bytes) -> list[Docstring]:
 
 
 def _documented(tree: ast.Module, module: str) -> Iterator[tuple[ast.AST, str, str]]:
-  """(node, qualified name, signature) of a module, its classes and functions."""
+  """Yields (node, qualified name, signature) of a module, its classes and functions."""
   yield tree, "", f"module {module}"
-  # A stack of our own: long chains of elif nest deeper than Python may recurse.
+  # Not recursive: long chains of elif nest deeper than Python's recursion limit.
   stack = [(child, "", False) for child in reversed(tree.body)]
   while stack:
     node, scope, in_class = stack.pop()
@@ -98,9 +98,8 @@ def _documented(tree: ast.Module, module: str) -> Iterator[tuple[ast.AST, str, s
 def _signature(node: ast.AST, in_class: bool) -> str:
   if isinstance(node, ast.ClassDef):
     bases = [ast.unparse(base) for base in node.bases]
-    # `Generic[T]` says no more than `Generic` here.
     parts = [base.split("[")[0] for base in bases if len(base) < 80]
-    return f"class {node.name}({_listed(parts)})" if parts else f"class {node.name}"
+    return f"class {node.name}({_join(parts)})" if parts else f"class {node.name}"
   arguments = node.args
   parts = [a.arg for a in arguments.posonlyargs + arguments.args]
   if in_class and parts and parts[0] in ("self", "cls", "mcs"):
@@ -111,10 +110,10 @@ def _signature(node: ast.AST, in_class: bool) -> str:
   if arguments.kwarg:
     parts.append(f"**{arguments.kwarg.arg}")
   keyword = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
-  return f"{keyword} {node.name}({_listed(parts)})"
+  return f"{keyword} {node.name}({_join(parts)})"
 
 
-def _listed(parts: list[str]) -> str:
+def _join(parts: list[str]) -> str:
   shown = parts[:MAX_ARGUMENTS]
   return ", ".join([*shown, "..."] if len(parts) > len(shown) else shown)
 
@@ -131,7 +130,7 @@ def _is_prose(text: str) -> bool:
 
 
 def read_files(files: Iterable[tuple[str, str]]) -> list[Docstring]:
-  """The docstrings of (module, path)s, in order; unreadable files have none."""
+  """Returns the docstrings of (module, path)s, in order; none of unreadable files."""
   docstrings = []
   for module, path in files:
     try:
@@ -143,7 +142,7 @@ def read_files(files: Iterable[tuple[str, str]]) -> list[Docstring]:
 
 
 def main() -> None:
-  gc.disable()  # syntax trees have no cycles; collecting costs a third of the time
+  gc.disable()  # syntax trees have no cycles, and collecting takes a third of the time
   json.dump(read_files(json.load(sys.stdin)), sys.stdout)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from elmer_jax.data.datasets.dataset import DatasetSpec, Item, Kind
 from elmer_jax.data.datasets.held_out_split import with_held_out_split
-from elmer_jax.data.readers import documents_and_pairs
+from elmer_jax.data.readers.documents_and_pairs import read_documents, read_pairs
+from elmer_jax.data.readers.text_files import estimate_characters, expand_files
 
 
 def text_files_dataset(name: str, files: str) -> DatasetSpec:
@@ -15,12 +16,12 @@ def text_files_dataset(name: str, files: str) -> DatasetSpec:
 
   Args:
     name: of the data set.
-    files: comma-separated names and patterns, see `documents_and_pairs.expand_files`.
+    files: comma-separated names and patterns, see `text_files.expand_files`.
 
   Raises:
     UserError: a file is missing, empty or not text.
   """
-  return _files_dataset(name, "lplm", files, documents_and_pairs.read_documents)
+  return _files_dataset(name, "lplm", files, read_documents)
 
 
 def pair_files_dataset(name: str, files: str) -> DatasetSpec:
@@ -28,7 +29,7 @@ def pair_files_dataset(name: str, files: str) -> DatasetSpec:
 
   Args and errors as for `text_files_dataset`.
   """
-  return _files_dataset(name, "pairs", files, documents_and_pairs.read_pairs)
+  return _files_dataset(name, "pairs", files, read_pairs)
 
 
 def with_distilled_training_split(spec: DatasetSpec, files: str) -> DatasetSpec:
@@ -37,21 +38,21 @@ def with_distilled_training_split(spec: DatasetSpec, files: str) -> DatasetSpec:
   Raises:
     UserError: a file is missing, empty or not text.
   """
-  paths = documents_and_pairs.expand_files(files)
+  paths = expand_files(files)
 
   def read(split: str) -> Iterator[Item]:
     if split == "train":
-      return documents_and_pairs.read_pairs(paths)
+      return read_pairs(paths)
     return spec.read(split)
 
   def size(split: str) -> int:
-    return documents_and_pairs.size_of(paths) if split == "train" else spec.size(split)
+    return estimate_characters(paths) if split == "train" else spec.size(split)
 
   return dataclasses.replace(spec, read=read, size=size if spec.size else None)
 
 
 def _files_dataset(name: str, kind: Kind, files: str, reader) -> DatasetSpec:
-  paths = documents_and_pairs.expand_files(files)
+  paths = expand_files(files)
   return with_held_out_split(
-    name, kind, lambda: reader(paths), lambda: documents_and_pairs.size_of(paths)
+    name, kind, lambda: reader(paths), lambda: estimate_characters(paths)
   )

@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The offline data set: documentation of the Python packages that are installed.
+"""The offline data set: docstrings of the installed Python packages.
 
-The docstrings of the standard library and of site-packages are English text that lies
-on every machine on which this package runs. They are read from the source files;
-nothing is imported. Equal docstrings count once, in the module that comes first by
-name, and a module belongs to a split by a hash of its name: so no module stands on
-both sides, and the same installation gives the same data in any order of files.
+The docstrings of the standard library and of site-packages are English text that is
+available wherever this package runs. They are read from the source files; nothing is
+imported. A docstring that occurs several times is used once, in the first module by
+name. The split of a module follows from a hash of its name, so the same installation
+always gives the same data.
 
-    for document in documents("train"):        # a module's docstrings
+    for document in documents("train"):           # the docstrings of a module
     for source, target in summary_pairs("test"):  # the rest → the first sentence
 """
 
@@ -31,52 +31,50 @@ from elmer_jax.data.datasets.docstring_reader import Docstring
 
 SPLITS = ("train", "validation", "test")
 
-# Shares of the modules. About 30,000 summary pairs leave some 900 for the test.
-_SHARE_OF_VALIDATION = 0.02
-_SHARE_OF_TEST = 0.03
+# Shares of the modules. Of about 30,000 summary pairs some 900 are for testing.
+_VALIDATION_SHARE = 0.02
+_TEST_SHARE = 0.03
 
-# Tests are no documentation; site-packages lies inside the standard library's folder;
-# our own docstrings would change the data with the code.
+# Tests are not documentation; site-packages is a folder of the standard library, but a
+# root of its own; this package's docstrings would change the data with the code.
 _SKIPPED_FOLDERS = {"test", "tests", "site-packages", "dist-packages", "__pycache__"}
 _OWN_PACKAGE = __name__.split(".")[0]
 
-# Fewer bytes of source are read in this process, more by several readers.
+# Fewer bytes of source are read in this process, more by several processes.
 _READER_BYTES = 2**22
 _MAX_READERS = 8
 
 TARGET_WORDS = (3, 30)
-# A shorter rest can't be summarised.
-REST_WORDS = 8
+# Minimum length of the text to be summarized.
+MIN_REST_WORDS = 8
 
 Roots = Sequence[str | os.PathLike]
 
 
 def documents(split: str, roots: Roots | None = None) -> Iterator[str]:
-  """The documents of a split: for each module its docstrings, as one text.
+  """Yields the documents of a split: the docstrings of each module as one text.
 
-  Each docstring stands under its signature; a blank line separates them. Long texts,
-  so that windows cut from them are filled. The line breaks within a docstring are
-  spaces here: where a line is full says nothing about English, and a model that is
-  unsure of a word would write line breaks for want of anything more frequent.
+  Each docstring follows its signature; blank lines separate them. The texts are long,
+  so that the windows cut from them are full. Line breaks within a docstring are
+  replaced by spaces: they carry no meaning, and an uncertain model would predict them
+  because they are frequent.
 
   Args:
     split: one of SPLITS.
-    roots: folders of packages; this interpreter's when None.
+    roots: folders of packages; by default those of this interpreter.
+
+  Raises:
+    UserError: the folders contain no Python files.
   """
   by_module = itertools.groupby(docstrings(split, roots), lambda d: d.module)
   for _, members in by_module:
-    yield "\n\n".join(f"{m.signature}\n{_on_one_line(m.text)}" for m in members)
+    yield "\n\n".join(f"{m.signature}\n{_as_one_line(m.text)}" for m in members)
 
 
 def docstrings(split: str, roots: Roots | None = None) -> Iterator[Docstring]:
-  """The docstrings of a split, by module name and, in a module, in source order.
+  """Yields the docstrings of a split, by module name and in source order.
 
-  Args:
-    split: one of SPLITS.
-    roots: folders of packages; this interpreter's when None.
-
-  Raises:
-    UserError: the folders hold no Python files.
+  Args and errors as for `documents`.
   """
   _check_split(split)
   for docstring in _all_docstrings(_resolved(roots)):
@@ -85,16 +83,15 @@ def docstrings(split: str, roots: Roots | None = None) -> Iterator[Docstring]:
 
 
 def summary_pairs(split: str, roots: Roots | None = None) -> Iterator[tuple[str, str]]:
-  """(source, target) pairs of one-sentence summarisation.
+  """Yields (source, target) pairs for one-sentence summarization.
 
   The target is the first sentence of a docstring, of TARGET_WORDS words; the source is
-  the signature and, on the line below it, the rest of the docstring. Left out are
-  docstrings without a rest of REST_WORDS words, targets that are markup or only repeat
-  the name, and targets that stand in their source. A target occurs once in all splits.
+  the signature and, on the next line, the rest of the docstring. Skipped are docstrings
+  with a rest of fewer than MIN_REST_WORDS words, targets that are markup or only repeat
+  the name, and targets contained in their source. No target occurs twice, also not in
+  different splits.
 
-  Args:
-    split: one of SPLITS.
-    roots: folders of packages; this interpreter's when None.
+  Args and errors as for `documents`.
   """
   _check_split(split)
   for module, source, target in _all_pairs(_resolved(roots)):
@@ -103,12 +100,12 @@ def summary_pairs(split: str, roots: Roots | None = None) -> Iterator[tuple[str,
 
 
 def split_of(module: str) -> str:
-  """The split of a module, by a hash of its name."""
+  """Returns the split of a module, determined by a hash of its name."""
   digest = hashlib.sha256(module.encode()).digest()
   share = int.from_bytes(digest[:8], "big") / 2**64
-  if share < _SHARE_OF_TEST:
+  if share < _TEST_SHARE:
     return "test"
-  if share < _SHARE_OF_TEST + _SHARE_OF_VALIDATION:
+  if share < _TEST_SHARE + _VALIDATION_SHARE:
     return "validation"
   return "train"
 
@@ -127,18 +124,18 @@ def _resolved(roots: Roots | None) -> tuple[str, ...]:
 
 @functools.cache
 def _all_docstrings(roots: tuple[str, ...]) -> list[Docstring]:
-  """All different docstrings under the roots, by module name and source order."""
+  """Returns all different docstrings, by module name and in source order."""
   files = sorted(itertools.chain.from_iterable(map(_source_files, roots)))
   if not files:
     raise UserError(f"no Python files with docstrings in {', '.join(roots)}")
   kept: dict[str, Docstring] = {}
-  for docstring in _read(files):
-    kept.setdefault(_on_one_line(docstring.text), docstring)
+  for docstring in _read_docstrings(files):
+    kept.setdefault(_as_one_line(docstring.text), docstring)
   return list(kept.values())
 
 
 def _source_files(root: str) -> Iterator[tuple[str, str]]:
-  """(module name, path) of the Python files under a folder."""
+  """Yields (module name, path) of the Python files in a folder, at any depth."""
   for folder, subfolders, names in os.walk(root):
     at_root = folder == root
     subfolders[:] = [
@@ -160,17 +157,17 @@ def _source_files(root: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_test(stem: str) -> bool:
-  # An editable installation of this package leaves a file of its own at the root.
+  # An editable installation of this package puts such a file at the root.
   return stem.startswith(("test_", "__editable__")) or stem.endswith("_test")
 
 
-def _read(files: list[tuple[str, str]]) -> list[Docstring]:
-  """The docstrings of (module, path)s, in order, by several readers if it pays."""
-  readers = min(_MAX_READERS, _processors())
+def _read_docstrings(files: list[tuple[str, str]]) -> list[Docstring]:
+  """Returns the docstrings of (module, path)s, in order, read by several processes."""
+  readers = min(_MAX_READERS, _num_cpus())
   sizes = [os.path.getsize(path) for _, path in files]
   if readers == 1 or sum(sizes) < _READER_BYTES or not sys.executable:
     return docstring_reader.read_files(files)
-  # Several batches a reader, as the time for a byte differs between packages.
+  # Several batches per reader, because the time per byte differs between packages.
   batch_bytes = sum(sizes) / (4 * readers)
   ends = itertools.accumulate(sizes)
   numbered = zip((int(end // batch_bytes) for end in ends), files, strict=True)
@@ -190,14 +187,14 @@ def _read_batch(files: list[tuple[str, str]]) -> list[Docstring]:
   return [Docstring(*fields) for fields in json.loads(done.stdout)]
 
 
-def _processors() -> int:
+def _num_cpus() -> int:
   if hasattr(os, "sched_getaffinity"):
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1
 
 
-# A sentence ends at a full stop and the like, closing quotes and brackets included,
-# before white space and the start of another; not after these abbreviations.
+# A sentence ends at a period, question or exclamation mark and closing quotes or
+# brackets, before white space and the start of another; not after these abbreviations.
 _SENTENCE_END = re.compile(
   r"(?<=[.!?])(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bvs\.)(?<!\bcf\.)(?<!\bresp\.)"
   r"[\"')\]]*\s+(?=[A-Z`'\"(\[*:])"
@@ -211,20 +208,20 @@ _MARKUP = re.compile(
 
 @functools.cache
 def _all_pairs(roots: tuple[str, ...]) -> list[tuple[str, str, str]]:
-  """(module, source, target) of all docstrings that make a pair."""
+  """Returns (module, source, target) of all docstrings that give a pair."""
   pairs = []
   seen = set()
   for docstring in _all_docstrings(roots):
     pair = _summary_pair(docstring)
-    if pair and _plain(pair[1]) not in seen:
-      seen.add(_plain(pair[1]))
+    if pair and _normalize(pair[1]) not in seen:
+      seen.add(_normalize(pair[1]))
       pairs.append((docstring.module, *pair))
   return pairs
 
 
 def _summary_pair(docstring: Docstring) -> tuple[str, str] | None:
   first, _, others = docstring.text.partition("\n\n")
-  first = _on_one_line(first)
+  first = _as_one_line(first)
   end = _SENTENCE_END.search(first)
   target = (first[: end.end()] if end else first).strip()
   continued = first[end.end() :] if end else ""
@@ -232,26 +229,26 @@ def _summary_pair(docstring: Docstring) -> tuple[str, str] | None:
   fewest, most = TARGET_WORDS
   if not fewest <= len(target.split()) <= most or _MARKUP.search(target):
     return None
-  if len(re.findall(r"[A-Za-z]{2,}", rest)) < REST_WORDS:
+  if len(re.findall(r"[A-Za-z]{2,}", rest)) < MIN_REST_WORDS:
     return None
-  source = f"{docstring.signature}\n{_on_one_line(rest)}"
-  if _plain(target) in _plain(source) or _repeats_name(target, docstring):
+  source = f"{docstring.signature}\n{_as_one_line(rest)}"
+  if _normalize(target) in _normalize(source) or _repeats_name(target, docstring):
     return None
   return source, target
 
 
-def _on_one_line(text: str) -> str:
+def _as_one_line(text: str) -> str:
   return " ".join(text.split())
 
 
-def _plain(text: str) -> str:
-  """A text for comparison: case, spacing and the final full stop don't count."""
-  return _on_one_line(text.lower()).rstrip(".")
+def _normalize(text: str) -> str:
+  """Returns a text without case, line breaks and final period, for comparison."""
+  return _as_one_line(text.lower()).rstrip(".")
 
 
 def _repeats_name(target: str, docstring: Docstring) -> bool:
-  """Whether the target says no more than the name, apart from articles."""
+  """Returns whether the target only repeats the name, apart from articles."""
   name = (docstring.name or docstring.module).rpartition(".")[2]
   spelled = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).replace("_", " ")
-  said = set(re.findall(r"[a-z0-9]+", target.lower()))
-  return said <= {*spelled.lower().split(), name.lower(), "a", "an", "the", "of"}
+  words = set(re.findall(r"[a-z0-9]+", target.lower()))
+  return words <= {*spelled.lower().split(), name.lower(), "a", "an", "the", "of"}

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sentences of docstrings with slips of the pen → as they were: spelling correction.
+"""Spelling correction: sentences of docstrings with typos, and the original sentences.
 
-A task at which one pass is good, since most tokens stand in the source; and one whose
-examples differ in how hard they are: a sentence without a slip is a copy, while every
-slip changes the number of tokens and moves all that follow. So it tells what an exit
-that decides text by text can save.
+A suitable task for a single decoding pass, since most target tokens occur in the
+source, and for early exits decided by text, since the difficulty varies: a sentence
+without typos is a copy, while every typo changes the number of tokens and shifts all
+that follow.
 """
 
 import hashlib
@@ -15,34 +15,41 @@ from collections.abc import Iterator
 
 from elmer_jax.data.datasets import pydocs
 
-CHARACTERS = (30, 150)  # of a text: both sides fit into 64 tokens, with few exceptions
-WORST = 0.4  # the share of words with a slip is drawn from 0 to this for each text
+# Of a target: with few exceptions both sides then fit into 64 tokens.
+MIN_CHARACTERS, MAX_CHARACTERS = 30, 150
+# The share of words with a typo is drawn from 0 to this for each text.
+MAX_TYPO_SHARE = 0.4
+
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 _PROSE = re.compile(r"[A-Z][\w ,.;:()'\"`/-]*[.!?]")
 _LETTERS = "etaoinsrhldcumfpgwybvkxjqz"
 
 
 def pairs(split: str, roots: pydocs.Roots | None = None) -> Iterator[tuple[str, str]]:
-  """Yields (text with slips, text), each text once in a split.
+  """Yields (text with typos, text), without repetition within a split.
 
-  A text is as many sentences of a paragraph as CHARACTERS allow. The slips follow from
-  the text alone.
+  A text is one or more consecutive sentences of a paragraph, as many as fit into
+  MAX_CHARACTERS. Its typos depend on the text alone.
+
+  Args:
+    split: one of `pydocs.SPLITS`.
+    roots: folders of packages; by default those of this interpreter.
   """
   seen = set()
   for docstring in pydocs.docstrings(split, roots):
     for paragraph in docstring.text.split("\n\n"):
-      for text in _joined(_SENTENCE_END.split(" ".join(paragraph.split()))):
-        if len(text) >= CHARACTERS[0] and text not in seen:
+      for text in _join(_SENTENCE_END.split(" ".join(paragraph.split()))):
+        if len(text) >= MIN_CHARACTERS and text not in seen:
           seen.add(text)
-          yield misspell(text), text
+          yield add_typos(text), text
 
 
-def _joined(sentences: list[str]) -> Iterator[str]:
-  """Yields neighbours joined up to the greatest length; leaves out what is no prose."""
+def _join(sentences: list[str]) -> Iterator[str]:
+  """Joins consecutive sentences up to MAX_CHARACTERS; skips what is not prose."""
   text = ""
   for sentence in sentences:
-    is_prose = _PROSE.fullmatch(sentence) and len(sentence) <= CHARACTERS[1]
-    if is_prose and len(text) + 1 + len(sentence) <= CHARACTERS[1]:
+    is_prose = _PROSE.fullmatch(sentence) and len(sentence) <= MAX_CHARACTERS
+    if is_prose and len(text) + 1 + len(sentence) <= MAX_CHARACTERS:
       text = f"{text} {sentence}".strip()
       continue
     yield text
@@ -50,19 +57,27 @@ def _joined(sentences: list[str]) -> Iterator[str]:
   yield text
 
 
-def misspell(text: str) -> str:
-  """Returns the text with slips in some of its words of three letters and more."""
+def add_typos(text: str) -> str:
+  """Returns a text with typos in some of its words of three and more letters.
+
+  A typo swaps two neighboring letters, drops one, doubles one or replaces one.
+  """
   digest = hashlib.sha256(text.encode()).digest()
   rng = random.Random(int.from_bytes(digest[:8], "big"))
-  share = rng.uniform(0, WORST)
+  share = rng.uniform(0, MAX_TYPO_SHARE)
 
-  def slip(match: re.Match) -> str:
+  def typo(match: re.Match) -> str:
     word = match[0]
     if rng.random() >= share:
       return word
-    place = rng.randrange(len(word) - 1)
-    before, pair, after = word[:place], word[place : place + 2], word[place + 2 :]
-    kinds = (pair[::-1], pair[0], pair[0] + pair, rng.choice(_LETTERS) + pair[1])
-    return before + rng.choice(kinds) + after
+    i = rng.randrange(len(word) - 1)
+    before, letters, after = word[:i], word[i : i + 2], word[i + 2 :]
+    replacements = (
+      letters[::-1],
+      letters[0],
+      letters[0] + letters,
+      rng.choice(_LETTERS) + letters[1],
+    )
+    return before + rng.choice(replacements) + after
 
-  return re.sub(r"[A-Za-z]{3,}", slip, text)
+  return re.sub(r"[A-Za-z]{3,}", typo, text)

@@ -2,37 +2,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """Question generation on SQuAD 1.1: from an answer and its context to the question.
 
-A source is the answer, " [SEP] " (`spec.SEPARATOR`) and the context; so a cut takes
-the context's end away, not the answer. Of several answers the first counts.
+A source is the answer, " [SEP] " and the context, in this order because a long source
+loses its end. The first of several answers is used.
 
-The splits are those of Du et al. (2017), on which question generation is measured: 44
-articles of SQuAD's training set are the test set, the others are for training, and
-SQuAD's development set is for validation: 75,722, 10,570 and 11,877 questions.
+The splits are those of Du et al. (2017), the usual ones for question generation: 44
+articles of SQuAD's training set are the test set, its other articles the training set,
+and SQuAD's development set is the validation set: 75,722 training, 10,570 validation
+and 11,877 test questions.
 
-Read from TFDS `squad`, or from JSONL files: an object a question with the fields
-`context`, `question`, `answers` (a list of texts), `title` and, if it is there,
-`du_split` ("train" or "test"); without it the title decides. A file with "dev" or
-"valid" in its name is the development set.
+Read from TFDS `squad`, or from JSONL files with one question a line and the fields
+`context`, `question`, `answers` (a list of texts), `title` and optionally `du_split`
+("train" or "test"), which takes precedence over the title. A file with "dev" or "valid"
+in its name is the development set.
 """
 
 import pathlib
 import unicodedata
 from collections.abc import Iterator
 
-from elmer_jax.data.datasets import tfds_sets
 from elmer_jax.data.datasets.dataset import SEPARATOR, DatasetSpec
-from elmer_jax.data.readers import documents_and_pairs
-from elmer_jax.data.readers.json_objects import Entry, read_objects
+from elmer_jax.data.datasets.tfds_datasets import Example, TfdsDataset
+from elmer_jax.data.readers.file_entries import FileEntry, read_json
+from elmer_jax.data.readers.text_files import expand_files
 
 NAME = "squad_question_generation"
-SQUAD = tfds_sets.Prepared(
-  "squad",
-  configs=r"v1\.1",
-  build="v1.1",
-  files=f"name files: --config.data.files='{NAME}=FILES' (in seqio tasks.use_files)",
-)
+SQUAD = TfdsDataset("squad", configs=r"v1\.1", build="v1.1", task=NAME)
 
-# The articles of the training set that Du et al. test on.
+# The articles of SQuAD's training set in Du et al.'s test set.
 _TITLES = """
 2008_Sichuan_earthquake 2008_Summer_Olympics_torch_relay Alfred_North_Whitehead
 American_Idol Anthropology Antibiotics Architecture Arnold_Schwarzenegger
@@ -50,12 +46,12 @@ TEST_TITLES = frozenset(_TITLES.split())
 
 
 def question_generation() -> DatasetSpec:
-  """Returns the spec `squad_question_generation`."""
+  """Returns the data set `squad_question_generation`."""
 
   def read(split: str) -> Iterator[tuple[str, str]]:
     examples = SQUAD.examples("validation" if split == "validation" else "train")
     return (
-      _pair_of_example(example)
+      _pair_from_example(example)
       for example in examples
       if split in ("validation", split_of(example["title"].decode()))
     )
@@ -64,58 +60,58 @@ def question_generation() -> DatasetSpec:
 
 
 def from_files(files: str) -> DatasetSpec:
-  """Returns the spec that reads JSONL files, see the top of this file.
+  """Returns the data set read from JSONL files, with the splits that they contain.
 
   Raises:
     UserError: a file is missing, empty or not text.
   """
-  paths = documents_and_pairs.expand_files(files)
-  held_out = [path for path in paths if _is_held_out(path)]
-  others = [path for path in paths if path not in held_out]
+  paths = expand_files(files)
+  dev = [path for path in paths if _is_dev(path)]
+  others = [path for path in paths if path not in dev]
+  by_split = {"train": others, "validation": dev, "test": others}
 
   def read(split: str) -> Iterator[tuple[str, str]]:
-    for entry in read_objects(held_out if split == "validation" else others):
+    for entry in read_json(by_split[split]):
       if split in ("validation", _split_of_entry(entry)):
-        yield _pair_of_entry(entry)
+        yield _pair_from_entry(entry)
 
-  splits = ("train",) * bool(others) + ("validation",) * bool(held_out)
-  return DatasetSpec(NAME, "pairs", read, splits + ("test",) * bool(others))
+  splits = tuple(split for split in by_split if by_split[split])
+  return DatasetSpec(NAME, "pairs", read, splits)
 
 
 def pair(answer: str, context: str, question: str) -> tuple[str, str]:
-  """Returns source and target."""
+  """Returns (source, target)."""
   return answer.strip() + SEPARATOR + context.strip(), question.strip()
 
 
 def split_of(title: str) -> str:
-  """Returns "train" or "test" for an article of SQuAD's training set."""
+  """Returns the split, "train" or "test", of an article of SQuAD's training set."""
   return "test" if unicodedata.normalize("NFC", title) in TEST_TITLES else "train"
 
 
-def _pair_of_example(example: tfds_sets.Example) -> tuple[str, str]:
+def _pair_from_example(example: Example) -> tuple[str, str]:
   texts = (example["answers"]["text"][0], example["context"], example["question"])
   return pair(*(text.decode() for text in texts))
 
 
-def _is_held_out(path: pathlib.Path) -> bool:
+def _is_dev(path: pathlib.Path) -> bool:
   return any(word in path.name.lower() for word in ("dev", "valid"))
 
 
-def _split_of_entry(entry: Entry) -> str:
-  if entry.fields.get("du_split") is None:
+def _split_of_entry(entry: FileEntry) -> str:
+  split = entry.fields.get("du_split")
+  if split is None:
     return split_of(entry.get("title", str))
-  if entry.fields["du_split"] not in ("train", "test"):
-    raise entry.error(f"du_split is {entry.fields['du_split']!r}, not train or test")
-  return entry.fields["du_split"]
+  if split not in ("train", "test"):
+    raise entry.error(f"du_split is {split!r}, not train or test")
+  return split
 
 
-def _pair_of_entry(entry: Entry) -> tuple[str, str]:
+def _pair_from_entry(entry: FileEntry) -> tuple[str, str]:
   answers = entry.get("answers", list)
   if not answers or not isinstance(answers[0], str):
-    raise entry.error("answers is no list of texts")
-  source, target = pair(
-    answers[0], entry.get("context", str), entry.get("question", str)
-  )
-  if not target:
+    raise entry.error("answers is not a list of texts")
+  context, question = entry.get("context", str), entry.get("question", str)
+  if not question.strip():
     raise entry.error("the question is empty")
-  return source, target
+  return pair(answers[0], context, question)

@@ -2,33 +2,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """News articles and their summaries, from TFDS.
 
-xsum            an article and its first sentence, which was taken off it
+xsum            an article without its first sentence, and that sentence
 cnn_dailymail   an article and its highlights, one a line
 """
 
-from elmer_jax.data.datasets import tfds_sets
-from elmer_jax.data.datasets.dataset import DatasetSpec
+from collections.abc import Iterator
 
-XSUM = tfds_sets.Prepared("xsum")
-CNN_DAILYMAIL = tfds_sets.Prepared("cnn_dailymail")
+from elmer_jax.data.datasets.dataset import DatasetSpec
+from elmer_jax.data.datasets.tfds_datasets import Example, TfdsDataset
 
 
 def xsum() -> DatasetSpec:
-  """Returns the spec `xsum`: TFDS's `document` and `summary`."""
-  return _spec("xsum", XSUM, "document", "summary")
+  """Returns the data set `xsum`: TFDS's `document` and `summary`."""
+  return _summaries("xsum", "document", "summary")
 
 
 def cnn_dailymail() -> DatasetSpec:
-  """Returns the spec `cnn_dailymail`: TFDS's `article` and `highlights`."""
-  return _spec("cnn_dailymail", CNN_DAILYMAIL, "article", "highlights")
+  """Returns the data set `cnn_dailymail`: TFDS's `article` and `highlights`."""
+  return _summaries("cnn_dailymail", "article", "highlights")
 
 
-def _spec(
-  name: str, prepared: tfds_sets.Prepared, source: str, target: str
-) -> DatasetSpec:
-  def pair(example: tfds_sets.Example) -> tuple[str, str] | None:
+def _summaries(name: str, source: str, target: str) -> DatasetSpec:
+  tfds_dataset = TfdsDataset(name)
+
+  def pair(example: Example) -> tuple[str, str] | None:
     texts = tuple(example[feature].decode().strip() for feature in (source, target))
-    # XSum has a few articles without any text.
+    # XSum has a few articles without text.
     return texts if all(texts) else None
 
-  return tfds_sets.pairs_dataset(name, prepared, pair)
+  def read(split: str) -> Iterator[tuple[str, str]]:
+    return filter(None, map(pair, tfds_dataset.examples(split)))
+
+  return DatasetSpec(name, "pairs", read, size=tfds_dataset.size)

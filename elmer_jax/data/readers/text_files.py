@@ -1,57 +1,127 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Opening text files as they come: compressed or not, and whatever is wrong with them.
+"""Finds and opens text files, plain or compressed with gzip or Zstandard.
 
-What goes wrong while reading (a file cut short, damaged, unreadable) is one line that
-names the file.
+Every problem with a file, also while it is being read, is a UserError that names it.
 """
 
 import contextlib
+import glob
 import gzip
 import io
+import os
 import pathlib
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from elmer_jax.core.errors import UserError
 
-# What is looked at to tell text from anything else, and the share of its bytes that
-# may be control characters or no UTF-8.
+# A line of JSONL or TSV has to fit in memory; a longer one is an error.
+LINE_CHARACTERS = 2**27
+
+# `open_text` decodes a byte that is not UTF-8 as one of these.
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+# A file is not text if more than this share of its first bytes are control characters
+# or not UTF-8.
 _SNIFFED_BYTES = 2**13
-_STRANGE_SHARE = 0.3
+_MAX_NON_TEXT_SHARE = 0.3
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b")) + b"\x7f"
 
 _READ_BYTES = 2**20
-# Small, because one byte of Zstandard can stand for thousands.
+# Small, because one byte of Zstandard can decompress to thousands.
 _COMPRESSED_BYTES = 2**14
 
-_CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b")) + b"\x7f"
-# What stands for a byte that is not UTF-8 in what `open_text` reads.
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_COMPRESSED_SUFFIXES = (".gz", ".zst")
+_COMPRESSION_RATIO = 3.5  # typical for text
+
+
+def expand_files(patterns: str) -> list[pathlib.Path]:
+  """Returns the files of comma-separated names and patterns: `a.txt,b/*.jsonl.zst`.
+
+  Patterns are the shell's; `**` matches folders at any depth.
+
+  Returns:
+    The files without repetition, sorted by name.
+
+  Raises:
+    UserError: a name or pattern matches no file, or a file is a folder, empty,
+      unreadable or not text.
+  """
+  names = [name.strip() for name in patterns.split(",") if name.strip()]
+  if not names:
+    raise UserError("no files given: name some, such as 'a.txt,b/*.jsonl.zst'")
+  found = set()
+  for name in map(os.path.expanduser, names):
+    if os.path.isdir(name):
+      raise UserError(f"{name} is a folder: name its files, such as '{name}/*.txt'")
+    matches = [name] if os.path.exists(name) else glob.glob(name, recursive=True)
+    files = [pathlib.Path(match) for match in matches if not os.path.isdir(match)]
+    if not files:
+      kind = "pattern matches no file" if glob.has_magic(name) else "file is missing"
+      raise UserError(f"{name}: this {kind}")
+    found.update(files)
+  for path in sorted(found):
+    open_text(path).close()
+  return sorted(found)
+
+
+def estimate_characters(paths: Iterable[pathlib.Path]) -> float:
+  """Returns the approximate number of characters of files, from their sizes alone."""
+  return sum(
+    path.stat().st_size * (_COMPRESSION_RATIO if _is_compressed(path) else 1)
+    for path in paths
+  )
+
+
+def format_suffix(path: pathlib.Path) -> str:
+  """Returns the suffix before any suffix of compression, in lower case: ".jsonl"."""
+  return pathlib.Path(path.stem if _is_compressed(path) else path).suffix.lower()
 
 
 def open_text(path: pathlib.Path) -> io.TextIOWrapper:
-  """Opens a file for reading text; bytes that are no UTF-8 become lone surrogates.
+  """Opens a text file; bytes that are not UTF-8 are read as lone surrogates.
 
   Raises:
-    UserError: the file is missing, empty or not text. Damage further on raises it
-      while reading.
+    UserError: the file is missing, empty or not text. Reading raises it if the file is
+      damaged further on.
   """
-  data = io.BufferedReader(_Bytes(path), _READ_BYTES)
+  data = io.BufferedReader(_DecompressedFile(path), _READ_BYTES)
   try:
     start = data.peek(_SNIFFED_BYTES)[:_SNIFFED_BYTES]
     if not start:
       raise UserError(f"{path} is empty")
     if _is_binary(start):
       raise UserError(
-        f"{path} is not UTF-8 text: binary, compressed with something else than .gz or "
-        ".zst, or in another encoding"
+        f"{path} is not UTF-8 text: it is binary, in another encoding, or compressed "
+        "in another format than .gz or .zst"
       )
   except BaseException:
     data.close()
     raise
   return io.TextIOWrapper(data, encoding="utf-8-sig", errors="surrogateescape")
+
+
+def numbered_lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
+  """Yields the lines of a file, each with its number from 1.
+
+  Raises:
+    UserError: as `open_text`, or a line has more than LINE_CHARACTERS.
+  """
+  with open_text(path) as file:
+    lines = iter(lambda: file.readline(LINE_CHARACTERS), "")
+    for number, line in enumerate(lines, start=1):
+      if len(line) == LINE_CHARACTERS and not line.endswith("\n"):
+        raise UserError(
+          f"{path}, line {number}: longer than {LINE_CHARACTERS} characters; divide it"
+        )
+      yield number, line
+
+
+def _is_compressed(path: pathlib.Path) -> bool:
+  return path.suffix.lower() in _COMPRESSED_SUFFIXES
 
 
 def _is_binary(start: bytes) -> bool:
@@ -60,11 +130,11 @@ def _is_binary(start: bytes) -> bool:
   undecodable = len(LONE_SURROGATE.findall(start.decode("utf-8", "surrogateescape")))
   controls = len(start) - len(start.translate(None, _CONTROLS))
   # Up to three bytes of a character may be cut off at the end.
-  return undecodable + controls - 3 > _STRANGE_SHARE * len(start)
+  return undecodable + controls - 3 > _MAX_NON_TEXT_SHARE * len(start)
 
 
-class _Bytes(io.RawIOBase):
-  """The decompressed bytes of a file; whatever goes wrong names the file."""
+class _DecompressedFile(io.RawIOBase):
+  """The decompressed bytes of a file; its errors name the file."""
 
   def __init__(self, path: pathlib.Path):
     self._path = path
@@ -101,13 +171,13 @@ class _Bytes(io.RawIOBase):
 
 
 class _BadZstandard(OSError):
-  """A Zstandard file's content is damaged."""
+  """The content of a Zstandard file is damaged."""
 
 
 class _Zstandard(io.RawIOBase):
-  """Reads Zstandard frames, and raises EOFError when the last one is not complete.
+  """Reads Zstandard frames; raises EOFError if the last one is incomplete.
 
-  zstandard's own reader takes a file that was cut short for a whole one.
+  zstandard's own reader does not report a file that was cut short.
   """
 
   def __init__(self, file: BinaryIO):

@@ -1,20 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""How good the texts of all layers are, for choosing where a text may stop."""
+"""Quality of the texts of all layers, by which a gate's threshold is chosen."""
 
 import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from elmer_jax.decoding import one_pass
+from elmer_jax.decoding.decoded import is_no_repeat, text_length
 from elmer_jax.metrics import text_metrics
 from elmer_jax.tokenizer.bpe import Vocabulary
 
 MEASURES = ("rougeL", "agreement")
 
-# (number of the source, ids of its texts [K, T]) → 0 to 100 for each text [K]; the last
-# text is the one that all layers and positions give
+# (index of the source, ids of its texts [K, T]) → 0 to 100 for each text [K]. The last
+# text is that of all layers and positions.
 Quality = Callable[[int, np.ndarray], Sequence[float]]
 
 
@@ -22,8 +22,8 @@ def make(measure: str, vocabulary: Vocabulary, targets_NxT: np.ndarray) -> Quali
   """Returns one of MEASURES.
 
   Args:
-    measure: "rougeL", against the reference and with repeats removed, as texts are
-      written by default; or "agreement" with the last text, token by token.
+    measure: "rougeL" against the reference, with repeats removed as by default; or
+      "agreement" with the last text, token by token.
     vocabulary: of the ids.
     targets_NxT: the references' ids.
   """
@@ -35,23 +35,23 @@ def make(measure: str, vocabulary: Vocabulary, targets_NxT: np.ndarray) -> Quali
     return text_metrics.rouge([reference], [text])["rougeL"]
 
   def rate(number: int, ids_KxT: np.ndarray) -> list[float]:
-    reference = vocabulary.decode(_before_end(targets_NxT[number]))
+    reference = vocabulary.decode(_before_eos(targets_NxT[number]))
     return [rouge_l(reference, text(vocabulary, ids_T)) for ids_T in ids_KxT]
 
   return rate
 
 
 def text(vocabulary: Vocabulary, ids_T: np.ndarray) -> str:
-  """Returns the text of all positions' ids, as it is written by default."""
-  ids = _before_end(ids_T)
-  return vocabulary.decode(ids[one_pass.without_repeats(ids)])
+  """Returns the text before EOS, with repeats removed."""
+  ids = _before_eos(ids_T)
+  return vocabulary.decode(ids[is_no_repeat(ids)])
 
 
 def agreement(ids_T: np.ndarray, final_T: np.ndarray) -> float:
-  """Returns the percentage of positions, up to the later EOS, that are the same."""
-  count = 1 + max(one_pass.text_length(ids_T), one_pass.text_length(final_T))
+  """Returns the percentage of equal positions up to the later EOS."""
+  count = 1 + max(text_length(ids_T), text_length(final_T))
   return 100 * float((ids_T[:count] == final_T[:count]).mean())
 
 
-def _before_end(ids_T: np.ndarray) -> np.ndarray:
-  return ids_T[: one_pass.text_length(ids_T)]
+def _before_eos(ids_T: np.ndarray) -> np.ndarray:
+  return ids_T[: text_length(ids_T)]

@@ -1,0 +1,32 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""The report of runs, on disk and on standard output."""
+
+from collections.abc import Sequence
+
+from elmer_jax.core.errors import UserError
+from elmer_jax.core.paths import local_path
+from elmer_jax.reports import run_report
+
+
+def report(runs: Sequence[str], output: str) -> None:
+  """Writes the report of evaluated runs to a folder and prints a summary."""
+  summary = run_report.write_report(runs, output)
+  print("\n".join(run_report.in_words(summary)))
+  print(f"Report: {output}/index.html (its figures: summary.json)")
+
+
+def folders(
+  workdir: str | None, runs: Sequence[str], output: str | None
+) -> tuple[list[str], str]:
+  """Returns the runs and the folder that the flags of the command name.
+
+  Raises:
+    UserError: a flag is missing.
+  """
+  if not workdir and not (runs and output):
+    raise UserError("--workdir=DIR, or --runs=DIR[,DIR] and --output=DIR are needed")
+  named = {"--workdir": [workdir] if workdir else [], "--runs": runs}
+  found = [local_path(run, flag) for flag, given in named.items() for run in given]
+  output = f"{found[0]}/report" if output is None else local_path(output, "--output")
+  return found, output
