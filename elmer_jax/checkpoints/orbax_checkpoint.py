@@ -34,7 +34,10 @@ from elmer_jax.parallel import sharding
 FORMAT = 1
 ITEMS = ("params", "optimizer", "metadata")
 # Fields of `ModelConfig` that weights do not determine; all others are sizes.
-_NOT_SIZES = {"dropout", "init_stddev", "dtype", "remat", "head_chunk", "soft_exit"}
+_NOT_SIZES = {
+  *("dropout", "init_stddev", "dtype", "remat", "head_chunk"),
+  *("soft_exit", "transition_heads", "transition_window"),
+}
 
 
 def checkpoints_folder(workdir: str) -> epath.Path:
@@ -252,8 +255,8 @@ def save_params(
 def load_initial_params(path: str, config: ModelConfig, fresh: dict) -> dict:
   """Returns the parameters of `path` for a new run, with the shardings of `fresh`.
 
-  Each process reads only its own shards of a checkpoint. The soft-exit projection may
-  be missing at `path`; the one of `fresh`, the identity, is used then.
+  Each process reads only its own shards of a checkpoint. The soft-exit projection and
+  the transitions may be missing at `path`; those of `fresh` are used then.
 
   Raises:
     UserError: the checkpoint's sizes are not those of `config`.
@@ -263,7 +266,7 @@ def load_initial_params(path: str, config: ModelConfig, fresh: dict) -> dict:
   def param_shardings(stored: ModelConfig) -> dict:
     _check_sizes(path, stored, config)
     shapes = jax.eval_shape(lambda: elmer.initialise(stored, 0))
-    # A projection that this run does not use is small: it can be replicated.
+    # A part that this run does not use is small: it can be replicated.
     replicated = sharding.replicated(shardings["tokens"].mesh)
     return {
       name: shardings.get(name) or jax.tree.map(lambda _: replicated, part)

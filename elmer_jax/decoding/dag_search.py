@@ -40,13 +40,15 @@ class Path(NamedTuple):
   vertices_BxT: jax.Array  # int32
 
 
-def greedy(graph: Graph, length: int) -> Path:
-  """Follows the most likely transition from each vertex."""
+def greedy(graph: Graph, length: int, length_exponent: object = None) -> Path:
+  """Follows the most likely transition from each vertex; the exponent has no part."""
+  del length_exponent
   return _follow(graph, graph.transitions_BxWxP.argmax(1), length)
 
 
-def lookahead(graph: Graph, length: int) -> Path:
+def lookahead(graph: Graph, length: int, length_exponent: object = None) -> Path:
   """Follows the most likely pair of a transition and its vertex's token."""
+  del length_exponent
   window, count = graph.transitions_BxWxP.shape[1:]
   padded_BxQ = jnp.pad(
     graph.log_probability_BxP, ((0, 0), (0, window)), constant_values=NEVER

@@ -34,6 +34,9 @@ from elmer_jax.data.datasets.local_files import pair_files_dataset
 from elmer_jax.decoding import strategies
 from elmer_jax.decoding.strategies import (
   Autoregressive,
+  DagGreedy,
+  DagLookahead,
+  DagViterbi,
   HardExit,
   NoExit,
   SoftExit,
@@ -51,6 +54,9 @@ _SYSTEMS = {
   NoExit: "none",
   SoftExit: "soft_exit",
   HardExit: "hard_exit",
+  DagViterbi: "dag",
+  DagLookahead: "dag_lookahead",
+  DagGreedy: "dag_greedy",
   Autoregressive: "autoregressive",
 }
 

@@ -19,6 +19,8 @@ from elmer_jax.decoding.off_ramps import Predictions
 from elmer_jax.generation.source_rows import SourceRows
 from elmer_jax.model import depth
 from elmer_jax.model.config import ModelConfig
+from elmer_jax.objectives import dag
+from elmer_jax.objectives.dag import DagOptions
 from elmer_jax.tokenizer.bpe import Vocabulary
 
 
@@ -35,6 +37,8 @@ class Model:
   search: Search = Search()  # default settings of an autoregressive model
   exit_threshold: float = 0.0  # default of hard exit, nats
   gate: gate_file.Calibrated | None = None  # of gated exit
+  dag: DagOptions | None = None  # of the objective `dag`
+  length_exponent: float = 1.0  # default of Viterbi search in a DAG
 
   @functools.cached_property
   def decoding_params(self) -> DecodingParams:
@@ -72,6 +76,8 @@ class Model:
     """Raises `UserError` unless the position table has `length` target positions."""
     # An autoregressive model uses one more, for BOS.
     longest = self.config.positions - (self.objective == "autoregressive")
+    if self.dag is not None:
+      longest = int(longest / self.dag.upsampling)
     if not 1 <= length <= longest:
       raise UserError(
         f"target_length {length} must be between 1 and the model's {longest} positions"
@@ -179,4 +185,6 @@ def load(path: str) -> Model:
     Search(**loaded.metadata.get("generation", {})),
     objective["exit_threshold"],
     loaded.gate,
+    dag.get_options(objective) if objective["name"] == "dag" else None,
+    loaded.metadata.get("length_exponent", 1.0),
   )

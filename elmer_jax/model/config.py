@@ -43,6 +43,8 @@ class ModelConfig:
   norm: str = "post"  # "post" as BART, or "pre", for higher learning rates
   scale_embedding: bool = False  # token embeddings times sqrt(d_model)
   soft_exit: bool = False  # whether there is a soft-exit projection
+  transition_heads: int = 0  # of the directed acyclic decoder; 0: no transitions
+  transition_window: int = 0  # successors of a vertex
   dtype: str = "float32"  # of activations; parameters are always float32
   remat: str = "none"  # one of REMAT
   head_chunk: int = 8192  # tokens of the vocabulary whose logits exist at one time
@@ -70,6 +72,17 @@ class ModelConfig:
     for name in ("encoder_layers", "decoder_layers", "positions", "head_chunk"):
       _require(
         getattr(self, name) > 0, f"model.{name} must be positive", getattr(self, name)
+      )
+    if self.transition_heads:
+      _require(
+        self.d_model % self.transition_heads == 0,
+        f"objective.transition_heads must divide model.d_model ({self.d_model})",
+        self.transition_heads,
+      )
+      _require(
+        self.transition_window > 0,
+        "objective.transition_window must be positive",
+        self.transition_window,
       )
     _require(0 <= self.dropout < 1, "model.dropout must be in [0, 1)", self.dropout)
 

@@ -6,16 +6,24 @@ lplm            pre-training: each token is predicted at a drawn exit layer
 soft_exit       fine-tuning: each layer passes its prediction upward
 hard_exit       fine-tuning: as lplm, for tokens that exit at a confident layer
 last_layer      fine-tuning: plain NAR, one loss at the last layer
+dag             fine-tuning: paths through a directed acyclic graph of positions
 autoregressive  BART's: each token is predicted from those before it
 """
 
 import ml_collections
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.objectives import autoregressive, hard_exit, last_layer, lplm, soft_exit
+from elmer_jax.objectives import (
+  autoregressive,
+  dag,
+  hard_exit,
+  last_layer,
+  lplm,
+  soft_exit,
+)
 from elmer_jax.objectives.objective import Objective
 
-NAMES = ("lplm", "soft_exit", "hard_exit", "last_layer", "autoregressive")
+NAMES = ("lplm", "soft_exit", "hard_exit", "last_layer", "dag", "autoregressive")
 
 
 def get(config: ml_collections.ConfigDict) -> Objective:
@@ -35,6 +43,8 @@ def get(config: ml_collections.ConfigDict) -> Objective:
       return hard_exit.make(config.objective)
     case "last_layer":
       return last_layer.make(config.objective)
+    case "dag":
+      return dag.make(config.objective)
     case "autoregressive":
       return autoregressive.make(config.objective)
     case unknown:
@@ -45,12 +55,13 @@ def get(config: ml_collections.ConfigDict) -> Objective:
 
 def _check_options(options: ml_collections.ConfigDict) -> None:
   """Refuses options that the objective would ignore."""
-  if options.glancing and options.name in ("lplm", "autoregressive"):
+  if options.glancing and options.name in ("lplm", "dag", "autoregressive"):
     raise UserError(
       "objective.glancing is for soft_exit, hard_exit and last_layer, which decode a "
       f"blank target; objective.name is {options.name}"
     )
-  if options.label_smoothing and options.name == "lplm":
+  if options.label_smoothing and options.name in ("lplm", "dag"):
     raise UserError(
-      "objective.label_smoothing is for fine-tuning; objective.name is lplm"
+      "objective.label_smoothing is for objectives with one cross-entropy per token; "
+      f"objective.name is {options.name}"
     )

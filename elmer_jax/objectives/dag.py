@@ -25,7 +25,7 @@ A worked row with T = 4, upsampling 2; the path visits the vertices with a token
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -88,9 +88,7 @@ def token_log_probabilities(
 
   def logits(ids: jax.Array, form: str) -> jax.Array:
     rows = look_up(model.tokens[...], ids, head.table_VxD.dtype)
-    products = jnp.einsum(
-      form, states_BxPxD, rows, preferred_element_type=jnp.float32
-    )
+    products = jnp.einsum(form, states_BxPxD, rows, preferred_element_type=jnp.float32)
     return products + head.bias_V[ids][:, None]
 
   eos_BxPx1 = logits(jnp.full((len(ids_BxN), 1), EOS_ID, jnp.int32), "bpd,bnd->bpn")
@@ -255,21 +253,29 @@ def evaluate(
   return sums._replace(metrics=metrics)
 
 
-def make(options: ml_collections.ConfigDict) -> Objective:
-  """Returns the objective for `config.objective`.
+def get_options(options: Mapping[str, object]) -> DagOptions:
+  """Returns the options in `config.objective`, or in a checkpoint's metadata.
 
   Raises:
     UserError: an option is out of range.
   """
-  if not options.upsampling >= 1:
-    raise UserError(f"objective.upsampling must be at least 1; it is {options.upsampling}")
-  if options.exits not in EXITS:
+  found = DagOptions(options["upsampling"], options["exits"], options["layer_loss"])
+  if not found.upsampling >= 1:
     raise UserError(
-      f"objective.exits is one of {', '.join(EXITS)}; not {options.exits!r}"
+      f"objective.upsampling must be at least 1; it is {found.upsampling}"
     )
-  if not options.layer_loss >= 0:
-    raise UserError(f"objective.layer_loss is 0 or more; it is {options.layer_loss}")
-  chosen = DagOptions(options.upsampling, options.exits, options.layer_loss)
+  if found.exits not in EXITS:
+    raise UserError(
+      f"objective.exits must be one of {', '.join(EXITS)}; not {found.exits!r}"
+    )
+  if not found.layer_loss >= 0:
+    raise UserError(f"objective.layer_loss must be 0 or more; it is {found.layer_loss}")
+  return found
+
+
+def make(options: ml_collections.ConfigDict) -> Objective:
+  """Returns the objective for `config.objective`; raises as `get_options`."""
+  chosen = get_options(options)
   return Objective(
     functools.partial(loss, options=chosen), functools.partial(evaluate, options=chosen)
   )

@@ -25,15 +25,13 @@ Reduce = Callable[..., jax.Array]  # jax.nn.logsumexp, or jnp.max
 
 
 def by_target(outgoing_BxWxP: jax.Array) -> jax.Array:
-  """Returns [B, W, P] with entry [w, j] from [w, j - w - 1]: sorted by the vertex reached.
+  """Returns [B, W, P] sorted by the vertex reached: [w, j] from [w, j - w - 1].
 
   Entries without a vertex to come from are NEVER.
   """
   batch, window, count = outgoing_BxWxP.shape
   width = count + window + 1
-  padded = jnp.pad(
-    outgoing_BxWxP, ((0, 0), (0, 0), (1, window)), constant_values=NEVER
-  )
+  padded = jnp.pad(outgoing_BxWxP, ((0, 0), (0, 0), (1, window)), constant_values=NEVER)
   flat = padded.reshape(batch, window * width)[:, : window * (width - 1)]
   return flat.reshape(batch, window, width - 1)[:, :, :count]
 
@@ -98,9 +96,7 @@ def best_alignment(
   """
 
   def score(emissions_BxPxN: jax.Array) -> jax.Array:
-    return log_likelihood(
-      transitions_BxWxP, emissions_BxPxN, lengths_B, jnp.max
-    ).sum()
+    return log_likelihood(transitions_BxWxP, emissions_BxPxN, lengths_B, jnp.max).sum()
 
   used_BxPxN = jax.grad(score)(emissions_BxPxN)
   visited_BxP = used_BxPxN.max(-1) > 0
