@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from elmer_jax.comparison.variants import STARTS
 from elmer_jax.evaluation.latency import BATCHES
 from elmer_jax.metrics import text_metrics
-from elmer_jax.metrics.names import SCORES, SYSTEMS
+from elmer_jax.metrics.names import SCORE_NAMES, SYSTEM_NAMES
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-  """Cells of text; the first column has names, the others figures."""
+  """Cells of text: names in the first column, figures in the others."""
 
   heads: Sequence[str]
   rows: Sequence[Sequence[str]]
@@ -37,7 +37,7 @@ class Table:
 
 
 def tables(results: dict) -> list[Table]:
-  """Returns all tables that there is something to say in."""
+  """Returns all tables that have rows."""
   return [
     main_table(results),
     *([claims_table(results)] if results["claims"] else []),
@@ -46,39 +46,39 @@ def tables(results: dict) -> list[Table]:
 
 
 def main_table(results: dict) -> Table:
-  """Returns the table of all rows and, below them, of the baselines."""
+  """Returns the table of all variants and, below them, of the baselines."""
   names, main = columns(results), results["main"]
-  label = SCORES[main]
-  heads = ["", *(SCORES[name] for name in names), "95 %", f"of AR's {label}"]
+  label = SCORE_NAMES[main]
+  heads = ["", *(SCORE_NAMES[name] for name in names), "95 %", f"of AR's {label}"]
   heads += ["distinct", "repeats removed", f"{label}, repeats kept"]
-  heads += [f"{label}, foreign source", "exit layer"]
-  heads += ["ms a text", "ms, ids to ids", "texts/s at 32", "texts/s, ids to ids"]
+  heads += [f"{label}, shuffled source", "exit layer"]
+  heads += ["ms per text", "ms, ids to ids", "texts/s at 32", "texts/s, ids to ids"]
   heads += ["× AR greedy", "× AR beam 4"]
   rows = [_cells(entry, names, main) for entry in results["rows"].values()]
   for name, scores in results["baselines"].items():
-    cells = [SYSTEMS[name], *(_figure(scores.get(key)) for key in names)]
+    cells = [SYSTEM_NAMES[name], *(_figure(scores.get(key)) for key in names)]
     cells += ["", "", _share(scores.get("distinct_outputs"))]
     rows.append(cells + [""] * (len(heads) - len(cells)))
   return Table(heads, rows)
 
 
 def claims_table(results: dict) -> Table:
-  """Returns what the intervals say of the paper's claims."""
-  rows = [[told["claim"], *_difference(told)] for told in results["claims"]]
+  """Returns the paper's claims and whether the intervals support them."""
+  rows = [[claim["claim"], *_difference(claim)] for claim in results["claims"]]
   return Table(["claim", "score", "difference", "95 %", "verdict"], rows)
 
 
 def differences_table(results: dict) -> Table:
-  """Returns what each row gains over the one that it differs from in one thing."""
+  """Returns the gain of each variant over its baseline."""
   rows = [
-    [f"{told['row']} − {told['beside']}", *_difference(told)[:-1]]
-    for told in results["differences"]
+    [f"{found['row']} − {found['baseline']}", *_difference(found)[:-1]]
+    for found in results["differences"]
   ]
   return Table(["difference", "score", "difference", "95 %"], rows)
 
 
 def columns(results: dict) -> list[str]:
-  """Returns the scores that have a column: of BLEU the longest alone."""
+  """Returns the scores that have a column: of BLEU only the highest order."""
   names = [name for name in results["metrics"] if not name.startswith("bleu")]
   names += [name for name in results["metrics"] if name.startswith("bleu")][-1:]
   return sorted(names, key=lambda name: (name not in text_metrics.ROUGE, name))
@@ -130,9 +130,9 @@ def _cells(entry: dict, names: Sequence[str], main: str) -> list[str]:
   return cells + [_figure(entry["speed"].get(key)) for key in ("greedy", "beam4")]
 
 
-def _difference(told: dict) -> list[str]:
-  cells = [SCORES[told["metric"]], f"{told['difference']:+.2f}"]
-  return [*cells, _interval(told["interval"], 2, "+"), told["verdict"]]
+def _difference(found: dict) -> list[str]:
+  cells = [SCORE_NAMES[found["metric"]], f"{found['difference']:+.2f}"]
+  return [*cells, _interval(found["interval"], 2, "+"), found["verdict"]]
 
 
 def _figure(value: float | None, digits: int = 1) -> str:
