@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import tiny
@@ -18,7 +19,6 @@ from absl import logging
 import elmer_jax
 from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.core.errors import UserError
-from elmer_jax.decoding import one_pass
 from elmer_jax.decoding.gate import gate_file
 from elmer_jax.decoding.gate.gated_decoding import Gate
 from elmer_jax.generation import generation_progress
@@ -85,12 +85,19 @@ def test_the_word_mask_is_the_mask_for_a_pretrained_model_only(model):
   assert filled[1].text == plain[1].text
 
 
-def test_few_programs_serve_all_counts_of_texts(model):
-  """Powers of two up to the batch size: 1, 2, 4, 8 for what follows."""
-  one_pass.decode.clear_cache()
-  for count in range(1, 25):
-    elmer_jax.generate(model, (TEXTS * 3)[:count], batch_size=8)
-  assert one_pass.decode._cache_size() == 4
+def test_powers_of_two_compile_the_programs_of_all_counts(model):
+  events = []
+
+  def write(counts) -> None:
+    for count in counts:
+      elmer_jax.generate(model, (TEXTS * 3)[:count], batch_size=8)
+
+  write((1, 2, 4, 8))
+  jax.monitoring.register_event_duration_secs_listener(
+    lambda event, *_, **__: events.append(event)
+  )
+  write(range(1, 25))
+  assert not [event for event in events if "compile" in event]
 
 
 def test_cut_sources_are_counted_and_said_once(model, monkeypatch):
