@@ -30,7 +30,7 @@ from absl import flags
 from elmer_jax.commands import runner
 from elmer_jax.core import compile_cache
 from elmer_jax.core.errors import UserError
-from elmer_jax.decoding import one_pass
+from elmer_jax.decoding import decoding_model, one_pass
 from elmer_jax.decoding.gate import exit_quality, gated_decoding
 from elmer_jax.decoding.gate.gated_decoding import Gate
 from elmer_jax.generation import api
@@ -101,12 +101,10 @@ def _ways(model: api.Model) -> dict[str, Way]:
 
   def static(layers: int, config: ModelConfig = config) -> Way:
     sizes, cut = depth.cut(config, params, layers)
-    prepared = one_pass.prepare(sizes, cut)._asdict()
+    prepared = decoding_model.prepare(sizes, cut)
 
     def decode(ids_BxS):
-      found = one_pass.decode(
-        sizes, **prepared, source_ids_BxS=ids_BxS, length=length, exit="none"
-      )
+      found = one_pass.decode(sizes, prepared, ids_BxS, length=length, exit="none")
       return found.ids, np.full(len(ids_BxS), layers)
 
     return decode
@@ -115,8 +113,8 @@ def _ways(model: api.Model) -> dict[str, Way]:
     """A head behind every layer: tokens leave, but all layers run."""
     found = one_pass.decode(
       config,
-      **model.prepared._asdict(),
-      source_ids_BxS=ids_BxS,
+      model.prepared,
+      ids_BxS,
       length=length,
       exit="hard",
       threshold=model.exit_threshold,
@@ -129,12 +127,7 @@ def _ways(model: api.Model) -> dict[str, Way]:
 
     def decode(ids_BxS):
       found = gated_decoding.decode(
-        within.config,
-        **within.prepared._asdict(),
-        gate=gate,
-        threshold=threshold,
-        source_ids_BxS=ids_BxS,
-        **settings,
+        within.config, within.prepared, gate, threshold, ids_BxS, **settings
       )
       return found.ids, found.layers
 

@@ -38,7 +38,13 @@ import numpy as np
 from absl import app, flags
 
 from elmer_jax.checkpoints.huggingface import bart_names
-from elmer_jax.decoding import autoregressive, off_ramps, one_pass
+from elmer_jax.decoding import (
+  autoregressive,
+  decoding_model,
+  off_ramps,
+  one_pass,
+)
+from elmer_jax.decoding.decoding_model import DecodingParams
 from elmer_jax.decoding.incremental import Search
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID
@@ -115,12 +121,12 @@ def _hugging_face(pipe: Connection, threads: int) -> None:
 
 
 class Weights(NamedTuple):
-  """Ours, by configuration: as they are, and as one pass reads them."""
+  """Ours, by configuration: plain, and arranged for decoding."""
 
   plain: ModelConfig
   soft: ModelConfig
   params: dict[ModelConfig, dict]
-  prepared: dict[ModelConfig, dict]  # also in bfloat16
+  prepared: dict[ModelConfig, DecodingParams]  # also in bfloat16
 
 
 def _weights(theirs: Theirs) -> Weights:
@@ -134,7 +140,7 @@ def _weights(theirs: Theirs) -> Weights:
   plain, soft = (ModelConfig(dropout=0.0, soft_exit=has) for has in (False, True))
   params = {config: params_of(config) for config in (plain, soft)}
   prepared = {
-    form: one_pass.prepare(form, params[config])._asdict()
+    form: decoding_model.prepare(form, params[config])
     for config in (plain, soft)
     for form in (config, _rounded(config))
   }
@@ -169,15 +175,15 @@ def _programs(
   def write(beams: int):
     search = Search(beams=beams, forced_bos=False, forced_eos=False)
     found = autoregressive.decode(
-      plain, params[plain], source_BxS, length=length, search=search
+      plain, prepared[plain], source_BxS, length=length, search=search
     )
     return np.asarray(found.ids[:, 0])
 
   def one(config, exit, shortlist=0):
     found = one_pass.decode(
       config,
-      **prepared[config],
-      source_ids_BxS=source_BxS,
+      prepared[config],
+      source_BxS,
       length=length,
       exit=exit,
       threshold=NEVER_SURE,

@@ -62,8 +62,8 @@ def main(config: ml_collections.ConfigDict, workdir: str) -> None:
 def _decode(model: api.Model, ids_BxS, size: int, details: bool) -> one_pass.Decoded:
   return one_pass.decode(
     model.config,
-    **model.prepared._asdict(),
-    source_ids_BxS=ids_BxS,
+    model.prepared,
+    ids_BxS,
     length=model.target_length,
     exit="soft",
     shortlist=size,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""ROUGE of published outputs, ours against their authors' figures.
+"""Compares our ROUGE of published outputs with their authors' figures.
 
     python benchmarks/xsum_rouge.py --outputs=DIR
 
@@ -23,7 +23,7 @@ from elmer_jax.data.readers import documents_and_pairs, text_files
 from elmer_jax.metrics import text_metrics
 
 _OUTPUTS = flags.DEFINE_string("outputs", None, "Folder of the outputs.", required=True)
-_PLACES = {"rouge1": 0, "rouge2": 1, "rougeL": 3}  # among the published figures
+_FIELDS = {"rouge1": 0, "rouge2": 1, "rougeL": 3}  # of the published figures
 
 
 def main(argv: list[str]) -> None:
@@ -40,13 +40,13 @@ def main(argv: list[str]) -> None:
     ours = text_metrics.rouge(gold, _lines(folder, f"{name}.txt"))
     published = _published(folder / f"{name}.rouge")
     systems[name.removesuffix("-test-output")] = {"published": published, "ours": ours}
-    differences = {key: ours[key] - published[key] for key in _PLACES}
+    differences = {key: ours[key] - published[key] for key in _FIELDS}
     rows = [_figures(row) for row in (published, ours, differences)]
     print(f"{name.removesuffix('-test-output'):14}{''.join(rows)}", flush=True)
   largest = max(
     abs(system["ours"][key] - system["published"][key])
     for system in systems.values()
-    for key in _PLACES
+    for key in _FIELDS
   )
   seconds = time.monotonic() - start
   found = {"examples": len(gold), "largest_difference": round(largest, 3)}
@@ -54,12 +54,12 @@ def main(argv: list[str]) -> None:
 
 
 def _figures(scores: dict[str, float]) -> str:
-  return f"{' / '.join(f'{scores[key]:.2f}' for key in _PLACES):>22}"
+  return f"{' / '.join(f'{scores[key]:.2f}' for key in _FIELDS):>22}"
 
 
 def _published(path: Path) -> dict[str, float]:
   values = path.read_text().splitlines()[0].rpartition(":")[2].split("/")
-  return {key: float(values[place]) for key, place in _PLACES.items()}
+  return {key: float(values[field]) for key, field in _FIELDS.items()}
 
 
 def _lines(folder: Path, name: str) -> list[str]:

@@ -1,15 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fine-tunes the small ELMER on your own pairs of source and target, with soft exit.
+"""Fine-tunes a small ELMER on your own pairs of source and target, with soft exit.
 
-    python -m elmer_jax.train --config=configs/finetune_pairs.py --workdir=W \\
+    python -m elmer_jax.train --config=finetune_pairs --workdir=DIR \\
         --config.data.files='a.jsonl,b.tsv' --config.init_from=PRETRAINED
 
-JSONL with the fields `source` and `target`, or TSV with these two columns, as they are
-or compressed (.gz, .zst). About one pair in 50 is kept for validation; `evaluate`
-scores the texts written for those. PRETRAINED is the workdir of a run of
-configs/quickstart.py, or of another pre-training, whose sizes --config.model.* then has
-to repeat; it gives weights and vocabulary. Without init_from both are made anew.
+JSONL with the fields `source` and `target`, or TSV with these two columns, plain or
+compressed (.gz, .zst). About one pair in 50 is held out for validation; `evaluate`
+scores the texts generated for those. PRETRAINED is the workdir of a pre-training, such
+as one of configs/pretrain_text.py, or a Hugging Face folder; it gives weights, sizes
+and vocabulary. Without init_from the model has the sizes below and random weights, and
+a vocabulary is trained on the pairs. Sized for a laptop or one small GPU: minutes.
 """
 
 from elmer_jax import configuration

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fine-tunes the small ELMER to sum up docstrings, with soft exit.
+"""Fine-tunes the small ELMER to summarize docstrings, with soft exit.
 
-    python -m elmer_jax.train --config=configs/finetune_pydocs.py \\
-        --workdir=W/finetune --config.init_from=W/pretrain
+    python -m elmer_jax.train --config=finetune_pydocs --workdir=W/finetune \\
+        --config.init_from=W/pretrain
 
 From a signature and the rest of a docstring to its first sentence. W/pretrain is a run
-of configs/quickstart.py, which gives the weights and the vocabulary; without init_from
-both are made anew.
+of configs/quickstart.py, which gives weights and vocabulary. A part of
+`launch/quickstart.sh`; two CPU cores, some minutes.
 """
 
 from elmer_jax import configuration
@@ -16,11 +16,11 @@ from elmer_jax import configuration
 def get_config():
   config = configuration.default()
   config.data.task = "pydocs_summary"
-  # The signature stands first, so a cut takes little away; 19 of 20 targets fit.
+  # The signature comes first, so truncation loses little; 19 of 20 targets fit.
   config.data.update({"source_length": 64, "target_length": 32, "batch_size": 16})
   config.data.update({"vocabulary_size": 4096, "num_workers": 2})
   configuration.make_small(config)
-  config.model.dropout = 0.0  # hardly any pair is seen twice
+  config.model.dropout = 0.0  # hardly any pair comes twice
   config.objective.name = "soft_exit"
   config.optimizer.update({"name": "muon", "learning_rate": 3e-3})
   config.train.update({"steps": 1800, "log_every": 100, "eval_every": 300})

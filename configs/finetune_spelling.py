@@ -2,15 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains a small ELMER with twelve decoder layers to correct spelling, for exits.
 
-    python -m elmer_jax.train --config=configs/finetune_spelling.py --workdir=W/deep
-    python -m elmer_jax.calibrate --config=configs/finetune_spelling.py \\
-        --workdir=W/deep --trim=1 --loss=0.7
+    python -m elmer_jax.train --config=finetune_spelling --workdir=W/deep
+    python -m elmer_jax.calibrate --workdir=W/deep --trim=1 --loss=0.7
     echo 'A sentense with a typo.' | python -m elmer_jax.generate \\
         --checkpoint=W/deep --exit=gated
 
 Sentences of docstrings with typos in some words → the original sentences. Half of the
-rows run through all layers, so that depth is worth something to stop before; half lose
-the positions after their text, so that a gate may drop them.
+rows run through all layers, so that later layers are worth something; half lose
+positions after their text, so that a gate may drop them. Two CPU cores, about an hour.
 """
 
 from elmer_jax import configuration

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shape of BART-large, with the recipe of the published base model.
 
-    python -m elmer_jax.train --config=configs/pretrain_large.py --workdir=DIR \\
+    python -m elmer_jax.train --config=pretrain_large --workdir=DIR \\
         --config.data.files='wikipedia/*.jsonl.zst,books/*.jsonl.zst' \\
         --config.data.vocabulary=FOLDER
 
-FOLDER holds BART's vocab.json and merges.txt. Hardware: a pod, or nodes of GPUs. Nobody
-has made this run yet, so there is no time and no score to expect, and the learning rate
-is the base model's. `python -m elmer_jax.plan` says whether a pod holds it.
+FOLDER holds BART's vocab.json and merges.txt. Hardware: a pod, or nodes of GPUs;
+`python -m elmer_jax.plan` tells whether the step fits. There was no such run yet, so
+there is no time and no score to expect; the learning rate is the base model's.
 configs/quickstart.py is a small sibling that runs on a laptop.
 """
 

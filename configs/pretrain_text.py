@@ -2,16 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pre-trains on your own text.
 
-    python -m elmer_jax.train --config=configs/pretrain_text.py --workdir=W \\
+    python -m elmer_jax.train --config=pretrain_text --workdir=DIR \\
         --config.data.files='a.txt,b/*.jsonl.zst'
 
 Plain text (documents separated by blank lines, or one a line) or JSONL with a `text`
-field, as they are or compressed (.gz, .zst). A vocabulary is trained on the text unless
-`--config.data.vocabulary=FOLDER` names one (vocab.json, merges.txt).
-
-Sized for a laptop or one small GPU. On two busy CPU cores, 300 MB of Wikipedia and
-books with BART's vocabulary of 50,265 and --config.data.batch_size=4: 66 million tokens
-prepared and 200 updates made in 8 minutes, validation loss 11.30 → 7.55 nats per token.
+field, plain or compressed (.gz, .zst). A vocabulary is trained on the text unless
+`--config.data.vocabulary=FOLDER` names one (vocab.json, merges.txt). Sized for a laptop
+or one small GPU: from minutes to an hour or two. configs/finetune_pairs.py continues.
 """
 
 from elmer_jax import configuration

@@ -2,15 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """24 + 24 layers of width 2048 (2.9e9 parameters), with the published batch.
 
-    python -m elmer_jax.train --config=configs/pretrain_xl.py --workdir=DIR \\
+    python -m elmer_jax.train --config=pretrain_xl --workdir=DIR \\
         --config.data.files='wikipedia/*.jsonl.zst,books/*.jsonl.zst' \\
         --config.data.vocabulary=FOLDER
 
 FOLDER holds BART's vocab.json and merges.txt. Hardware: a v5e-256 or more; parameters
-and optimizer state are spread over all chips (README.md has what `plan` says of it).
-Nobody has made this run yet, so there is no time and no score to expect; heads are 128
-wide, as a TPU multiplies, and the learning rate is the base model's.
-configs/quickstart.py is a small sibling that runs on a laptop.
+and optimizer state are sharded over all chips. There was no such run yet, so there is
+no time and no score to expect; heads have the size of a TPU's matrix unit, 128, and the
+learning rate is the base model's. configs/quickstart.py is a small sibling that runs on
+a laptop.
 """
 
 import runpy

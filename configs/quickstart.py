@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pre-trains a small ELMER on the docstrings of the installed Python packages.
 
-    python -m elmer_jax.train --config=configs/quickstart.py --workdir=W/pretrain
+    python -m elmer_jax.train --config=quickstart --workdir=W/pretrain
 
-What `launch/quickstart.sh` runs. Two CPU cores: 23 s to prepare, 4:24 minutes to train.
-Score: LPLM validation loss 5.99 nats per token (unigram 6.72, foreign sources 7.26).
+The first part of `launch/quickstart.sh`; no data are needed. Two CPU cores, about five
+minutes. docs/results.md has the losses to expect.
 """
 
 from elmer_jax import configuration
@@ -18,7 +18,7 @@ def get_config():
   )
   config.data.update({"batch_size": 16, "num_workers": 2})
   configuration.make_small(config)
-  config.model.dropout = 0.0  # no window is seen twice
+  config.model.dropout = 0.0  # no window comes twice
   config.optimizer.update({"name": "muon", "learning_rate": 4e-3})
   config.train.update({"steps": 1200, "log_every": 100, "eval_every": 300})
   config.train.eval_batches = 16

@@ -4,8 +4,11 @@
 
     python -m elmer_jax.compare --config=compare_pydocs --workdir=DIR
 
-The rows are those of `comparison.variants`: autoregressive and in one pass, each from
-the weights of one pre-training and from random ones; --config.compare.rows=NAME,NAME
+  comparison = Comparison(config, Path(os.path.abspath(workdir)))
+  claim_run_folder(config, workdir, COMPARISON)
+  stages.run(comparison.stages())
+  print(comparison.paths.table.with_suffix(".md").read_text(encoding="utf-8"), end="")
+  logging.info("page: %s; all figures: table.json beside it", comparison.paths.page)
 chooses some. They share the vocabulary and the prepared data (DIR/prepared) and see the
 same batches for the same number of steps; each is an ordinary run, DIR/runs/NAME-seedN.
 The same command continues an interrupted comparison and repeats nothing that is done.
@@ -14,26 +17,16 @@ Writes DIR/compare/table.md, table.json (its content: `comparison.results`) and
 index.html; table.md goes to standard output too.
 """
 
-import os
-from pathlib import Path
-
 import ml_collections
-from absl import logging
 
 from elmer_jax.commands import runner
 from elmer_jax.configuration import COMPARISON
 
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
-  from elmer_jax.commands.run_folder import claim_run_folder
-  from elmer_jax.comparison import stages
-  from elmer_jax.comparison.comparison import Work
+  from elmer_jax.comparison.comparison import compare
 
-  work = Work(config, Path(os.path.abspath(workdir)))
-  claim_run_folder(config, workdir, COMPARISON)
-  stages.run(work.stages())
-  print(work.places.table.with_suffix(".md").read_text(encoding="utf-8"), end="")
-  logging.info("%s shows it; table.json beside it has all figures", work.places.page)
+  compare(config, workdir)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@
 #
 # bash launch/local.sh COUNT COMMAND [FLAGS...]
 #
-# One run in COUNT processes on this machine, for example
+# Runs a command in COUNT processes on this machine, for example
 #   bash launch/local.sh 2 train --config=configs/quickstart.py --workdir=W
-# On a machine with GPUs each process gets its share of them, in order; without, each
-# has DEVICES (default 1) devices made of the CPU. When one process fails the others
-# are ended, and its status is that of this script. Process 0 speaks.
+# On a machine with GPUs each process gets an equal share of them, in order; otherwise
+# each has DEVICES (default 1) CPU devices. When one process fails, the others are
+# terminated and its exit status is that of this script. Process 0 writes the log.
 set -euo pipefail
 devices="${DEVICES:-1}"
 if (($# < 2)) || [[ ! $1 =~ ^[1-9][0-9]*$ ]]; then
@@ -32,13 +32,13 @@ if command -v nvidia-smi >/dev/null; then
   gpus="$(nvidia-smi --list-gpus | wc -l)"
 fi
 if ((gpus % count)); then
-  echo "error: $gpus GPUs can't be shared by $count processes" >&2
+  echo "error: $count processes don't divide $gpus GPUs" >&2
   exit 2
 fi
 
-# JAX takes SIGTERM as the notice of a preemption, and goes on: so first politely.
+# A process may save a checkpoint on SIGTERM, so SIGKILL follows only after 5 s.
 pids=()
-end_all() {
+terminate_all() {
   local _
   kill "${pids[@]}" 2>/dev/null || return 0
   for _ in 1 2 3 4 5; do
@@ -47,7 +47,7 @@ end_all() {
   done
   kill -KILL "${pids[@]}" 2>/dev/null || true
 }
-trap end_all EXIT
+trap terminate_all EXIT
 for ((index = 0; index < count; index++)); do
   if ((gpus)); then
     share=$((gpus / count))

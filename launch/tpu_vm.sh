@@ -4,22 +4,23 @@
 #
 # [TPU=name ZONE=zone TYPE=v4-128 ...] bash launch/tpu_vm.sh [--dry_run] COMMAND [FLAGS...]
 #
-# One run on all workers of a Cloud TPU VM, for example
+# Runs a command on all workers of a Cloud TPU VM, for example
 #   bash launch/tpu_vm.sh train --config=configs/pretrain_base.py --workdir=/mnt/shared/W
-# Creates the VM or takes the one of that name, copies the last commit to it, installs,
-# runs and shows what the workers say; after a preemption all again: the run goes on from
-# its checkpoint if the workdir outlives the VM. --dry_run prints the calls.
+# Creates the VM or uses the existing one of that name, copies the last commit to it,
+# installs, runs and shows the output of the workers. After a preemption it starts over,
+# and the run resumes from its checkpoint if the workdir outlives the VM. --dry_run
+# prints the gcloud calls.
 set -euo pipefail
 TPU="${TPU:-elmer}"                # the VM's name
-ZONE="${ZONE:-us-central2-b}"      # gcloud's own settings name the project
+ZONE="${ZONE:-us-central2-b}"      # the project is that of the gcloud configuration
 TYPE="${TYPE:-v4-8}"               # accelerator type
 IMAGE="${IMAGE:-tpu-ubuntu2204-base}"
-QUEUED="${QUEUED:-}"               # not empty: ask for it as a queued resource
+QUEUED="${QUEUED:-}"               # not empty: request it as a queued resource
 CREATE_FLAGS="${CREATE_FLAGS---spot}"
-# Run on every worker first; here also mount the file system of the workdir.
+# Runs on every worker before the installation; mount the shared file system here.
 SETUP="${SETUP:-sudo apt-get -qq update && sudo apt-get -qq install -y python3.11-venv}"
 ATTEMPTS="${ATTEMPTS:-100}"
-WAIT="${WAIT:-60}"                 # seconds between two looks at the VM
+WAIT="${WAIT:-60}"                 # seconds between two polls of the VM's state
 
 dry_run=
 if [[ ${1:-} == --dry_run ]]; then dry_run=1 && shift; fi
@@ -37,7 +38,7 @@ fi
 read -ra more <<<"$CREATE_FLAGS"
 printf -v flags ' %q' "${@:2}" --distributed=auto
 
-say() { echo "$*" >&2; }
+log() { echo "$*" >&2; }
 run() { if [[ -n $dry_run ]]; then echo "${*@Q}"; else "$@"; fi; }
 tpus() { run gcloud compute tpus "$1" "$2" "${@:3}" "--zone=$ZONE"; }
 on_all() { tpus tpu-vm ssh "$TPU" --worker=all "--command=$1"; }
@@ -48,7 +49,7 @@ make_ready() {
   local now
   if [[ -n $dry_run ]]; then state && create && return; fi
   while now="$(state)" && ! is_ready "$now"; do
-    say "$TPU is ${now:-not there}"
+    log "$TPU is ${now:-missing}"
     case "$now" in
       "") create ;;
       ACCEPTED | *ING | WAITING_FOR_RESOURCES) sleep "$WAIT" ;;
@@ -69,9 +70,9 @@ for ((attempt = 1; attempt <= ATTEMPTS; attempt++)); do
   make_ready
   start && exit
   status=$?
-  sleep "$WAIT" # a VM that is being taken away looks healthy for a while
+  sleep "$WAIT" # a VM being preempted still looks healthy for a while
   now="$(state)"
-  if is_ready "$now"; then exit "$status"; fi # so the command itself has failed
-  say "$TPU is ${now:-gone}: attempt $attempt of $ATTEMPTS ended"
+  if is_ready "$now"; then exit "$status"; fi # the command itself failed
+  log "$TPU is ${now:-missing}: attempt $attempt of $ATTEMPTS ended"
 done
 exit 1

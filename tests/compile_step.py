@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compiles training steps for meshes; what XLA has to say goes to standard error.
+"""Compiles training steps for meshes; XLA's warnings go to standard error.
 
-python compile_step.py CASES, a JSON list of [changes of the tiny configuration, whether
-the model's constraints count].
+python compile_step.py CASES: a JSON list of [changes of the tiny configuration, whether
+the model constrains the shardings of its activations].
 """
 
 import contextlib
@@ -44,12 +44,12 @@ def compile_step(changes: dict) -> None:
     program.train_step.lower(state, batch, 0).compile()
 
 
-class Nowhere:
-  """Stands where `placement.current` does, and places nothing."""
+class NoConstraints:
+  """Replaces `sharding_constraints.current`: all shardings are left to XLA."""
 
   value = None
 
-  def __call__(self, place) -> contextlib.AbstractContextManager:
+  def __call__(self, rules) -> contextlib.AbstractContextManager:
     return contextlib.nullcontext()
 
 
@@ -58,6 +58,6 @@ if __name__ == "__main__":
     print("case", json.dumps(changes), file=sys.stderr, flush=True)
     current = sharding_constraints.current
     if not constrained:
-      sharding_constraints.current = Nowhere()
+      sharding_constraints.current = NoConstraints()
     compile_step(changes)
     sharding_constraints.current = current

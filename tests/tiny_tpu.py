@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stand-ins for the devices of TPU slices, numbered and placed as libtpu does it."""
+"""Stand-ins for the devices of TPU slices, with libtpu's numbers and coordinates."""
 
 import itertools
 import types
@@ -11,7 +11,7 @@ KINDS = {"v4": "TPU v4", "v5p": "TPU v5", "v5e": "TPU v5 lite", "v6e": "TPU v6 l
 
 
 class Device(types.SimpleNamespace):
-  """Has what a mesh reads of a device."""
+  """Has the attributes that a mesh reads."""
 
   __hash__ = object.__hash__
 

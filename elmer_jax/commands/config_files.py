@@ -6,7 +6,7 @@ import difflib
 import json
 import runpy
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import ml_collections
@@ -104,10 +104,11 @@ def from_flat(
     UserError: a key doesn't exist, or a value has another type than its default.
   """
   config = schema.default()
-  if values and not values.keys() & flat_keys(config).keys():
+  known = flat_keys(config)
+  if values and not values.keys() & known.keys():
     raise UserError(f"{where} is a configuration for another command")
   for key, value in values.items():
-    if problem := key_error(key, schema):
+    if problem := key_error(key, known):
       raise UserError(f"{where}: {problem}")
     *sections, name = key.split(".")
     section = config
@@ -123,15 +124,14 @@ def from_flat(
   return config
 
 
-def key_error(key: str, schema: Schema, prefix: str = "") -> str | None:
-  """Returns what is wrong with a key, None if it exists.
+def key_error(key: str, known: Collection[str], prefix: str = "") -> str | None:
+  """Returns what is wrong with a key, None if it is one of `known`.
 
   Args:
     key: without the prefix.
-    schema: has the valid keys.
+    known: the valid keys.
     prefix: that the message puts before every key.
   """
-  known = flat_keys(schema.default())
   if key in known:
     return None
   if renamed := new_name(key):

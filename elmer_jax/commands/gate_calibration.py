@@ -66,7 +66,7 @@ def calibrate(
   train = _batches(config, workdir, model, "train", texts)
   gate = gate_fitting.fit(
     model.config,
-    model.params,
+    model.prepared,
     (batch["source_ids"] for batch in train),
     model.target_length,
   )
@@ -116,7 +116,7 @@ def _outcomes(
   targets = np.concatenate([batch["target_ids"] for batch in held_out])
   return gate_fitting.watch(
     model.config,
-    model.params,
+    model.prepared,
     gate,
     (batch["source_ids"] for batch in held_out),
     model.target_length,

@@ -64,12 +64,12 @@ def train(
     logging.info("%s is trained already: %d steps", workdir, config.train.steps)
     return
   compile_cache.cache_programs()
-  vocabulary = processes.run_on_first_process(
-    "prepare", lambda: prepare_data(config, workdir)
+  prepared = processes.run_on_first_process(
+    "preparing the data", lambda: prepare_data(config, workdir)
   )
-  if vocabulary is None:  # on another process: all is prepared, so this opens it
-    vocabulary = prepare_data(config, workdir)
-  processes.barrier("the first step", timeout)
+  vocabulary = processes.run_on_all_processes(
+    "opening the data", lambda: prepared or prepare_data(config, workdir), timeout
+  )
   with out_of_memory.explain_out_of_memory(config):
     seconds = loop.train(config, workdir, vocabulary)
   if processes.is_first():

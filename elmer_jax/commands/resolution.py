@@ -63,7 +63,7 @@ def resolve(
     )
   else:
     raise UserError("--config is missing: the name or the path of a configuration")
-  overrides, arguments = _override(config, arguments, schema)
+  overrides, arguments = _override(config, arguments)
   if stored and not path:
     _check_may_change(stored, config, workdir, schema)
   for prefix in schema.runs:
@@ -173,12 +173,13 @@ def _take(argv: Sequence[str], names: Sequence[str]) -> tuple[dict, list[str]]:
 
 
 def _override(
-  config: ml_collections.ConfigDict, arguments: list[str], schema: Schema
+  config: ml_collections.ConfigDict, arguments: list[str]
 ) -> tuple[dict[str, Any], list[str]]:
   """Sets the keys that `--config.KEY` names; returns them and the other arguments."""
+  known = flat_keys(config)
   for argument in arguments[1:]:
     key = re.match(r"--?(?:no)?config\.([^=]+)", argument)
-    if key and (problem := config_files.key_error(key[1], schema, "--config.")):
+    if key and (problem := config_files.key_error(key[1], known, "--config.")):
       raise UserError(problem)
   values = flags.FlagValues()
   values.set_gnu_getopt()

@@ -41,7 +41,7 @@ def run(
     _parse_flags(resolved.arguments)
     main(resolved.config, resolved.workdir)
 
-  _run(start, _config_help(schema) + [_WORKDIR_HELP])
+  _run(main, start, _config_help(schema) + [_WORKDIR_HELP])
 
 
 def run_without_folder(main: Callable[[ml_collections.ConfigDict], None]) -> None:
@@ -52,7 +52,7 @@ def run_without_folder(main: Callable[[ml_collections.ConfigDict], None]) -> Non
     _parse_flags(resolved.arguments)
     main(resolved.config)
 
-  _run(start, _config_help(RUN))
+  _run(main, start, _config_help(RUN))
 
 
 def run_flags(main: Callable[[], None]) -> None:
@@ -62,7 +62,7 @@ def run_flags(main: Callable[[], None]) -> None:
     _parse_flags(argv)
     main()
 
-  _run(start, [])
+  _run(main, start, [])
 
 
 def required(flag: flags.FlagHolder[Value]) -> Value:
@@ -84,10 +84,14 @@ def fail(line: str) -> NoReturn:
   sys.exit(2)
 
 
-def _run(start: Callable[[list[str]], None], shared_help: Sequence[str]) -> None:
+def _run(
+  main: Callable[..., None],
+  start: Callable[[list[str]], None],
+  shared_help: Sequence[str],
+) -> None:
   argv = list(sys.argv)
-  if {"-h", "--help", "-help", "--helpfull", "--helpshort"} & set(argv[1:]):
-    print(_help(argv[0], shared_help))
+  if {"-h", "--help", "--helpfull", "--helpshort"} & set(argv[1:]):
+    print(_help(main.__module__, shared_help))
     return
   if "--version" in argv[1:]:
     print(f"elmer_jax {elmer_jax.__version__}")
@@ -129,17 +133,18 @@ def _config_help(schema: Schema) -> list[str]:
   ]
 
 
-def _help(module_name: str, shared: Sequence[str]) -> str:
-  """Returns the docstring of the command and its flags."""
+def _help(module: str, shared: Sequence[str]) -> str:
+  """Returns the docstring of a command's module and its flags."""
   lines = list(shared)
-  for flag in flags.FLAGS.get_key_flags_for_module(module_name):
+  definer = sys.argv[0] if module == "__main__" else module
+  for flag in flags.FLAGS.get_key_flags_for_module(definer):
     default = "" if flag.value in (None, "", []) else f" Default: {flag.value}."
     lines.append(f"--{flag.name}: {flag.help}{default}")
   wrapped = [
     textwrap.fill(line, 88, initial_indent="  ", subsequent_indent="      ")
     for line in lines
   ]
-  doc = sys.modules["__main__"].__doc__ or ""
+  doc = sys.modules[module].__doc__ or ""
   return "\n".join([doc.strip(), "", "Flags:", *wrapped])
 
 

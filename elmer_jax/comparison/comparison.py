@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a comparison has to do, stage by stage."""
+"""A comparison as a list of stages."""
 
 import functools
 import json
@@ -11,14 +11,16 @@ from pathlib import Path
 
 import jax
 import ml_collections
+from absl import logging
 
 from elmer_jax import configuration
 from elmer_jax.checkpoints import averaging, orbax_checkpoint
 from elmer_jax.commands import pipeline
-from elmer_jax.comparison import page, results, table, variants
-from elmer_jax.comparison.paths import Places
+from elmer_jax.commands.run_folder import claim_run_folder
+from elmer_jax.comparison import page, results, stages, table, variants
+from elmer_jax.comparison.paths import ComparisonPaths
 from elmer_jax.comparison.stages import Stage
-from elmer_jax.comparison.variants import Row
+from elmer_jax.comparison.variants import Variant
 from elmer_jax.core import compile_cache
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
@@ -31,88 +33,88 @@ from elmer_jax.reports.run_report import write_report
 Config = ml_collections.ConfigDict
 
 
-class Work:
+class Comparison:
   """A comparison in its folder.
 
   Attributes:
-    places: where everything lies.
+    paths: its files.
   """
 
   def __init__(self, config: Config, root: Path):
-    """Takes a configuration as `configuration.comparison` has it.
+    """Creates a comparison from a configuration like `configuration.comparison()`.
 
     Raises:
-      UserError: nothing can be compared by it.
+      UserError: the configuration can't be compared.
     """
     _check(config)
-    self.places = Places(config, root)
+    self.paths = ComparisonPaths(config, root)
     self._config = config
-    self._rows = variants.chosen(config.compare.rows)
+    self._variants = variants.select(config.compare.rows)
     self._seeds = tuple(config.compare.seeds)
 
   def stages(self) -> list[Stage]:
-    """Returns all there is to do, in order."""
-    work = [Stage("prepare", "prepare", 1, self._is_prepared, self._prepare)]
+    """Returns all stages, in order."""
+    stages = [Stage("prepare", "prepare", 1, self._is_prepared, self._prepare)]
     if self._pretrains:
-      config, folder = self.places.pretraining()
-      work += [_training(config, folder), _evaluation(config, folder)]
+      config, folder = self.paths.pretraining()
+      stages += [_training(config, folder), _evaluation(config, folder)]
     for seed in self._seeds:
-      work += self._stages_of_seed(seed)
+      stages += self._stages_of_seed(seed)
     return [
-      *work,
-      Stage("measure times", "time", 1, self._is_timed, self._time),
-      Stage("write the tables", "tell", 1, self._is_told, self._tell),
+      *stages,
+      Stage("measure latency", "latency", 1, self._is_timed, self._time),
+      Stage("write the tables", "tables", 1, self._is_written, self._write),
     ]
 
   def _stages_of_seed(self, seed: int) -> Iterator[Stage]:
-    trained = list(dict.fromkeys(row.trained for row in self._rows))
-    teaches = any(variants.ROWS[name].distilled for name in trained)
-    if teaches and variants.GREEDY not in trained:
-      trained.insert(0, variants.GREEDY)
-    students = [name for name in trained if variants.ROWS[name].distilled]
-    for name in trained:
+    names = list(dict.fromkeys(variant.run_name for variant in self._variants))
+    students = [name for name in names if variants.VARIANTS[name].distilled]
+    if students and variants.GREEDY not in names:
+      names.insert(0, variants.GREEDY)  # their teacher
+    for name in names:
       if name in students[:1]:
         yield self._distillation(seed)
-      yield _training(*self.places.run(variants.ROWS[name], seed))
-      read = [row for row in self._rows if row.trained == name]
+      yield _training(*self.paths.run(variants.VARIANTS[name], seed))
+      decoded = [variant for variant in self._variants if variant.run_name == name]
       for averaged in (False, True):
-        alike = [row for row in read if row.averaged == averaged]
-        yield from self._evaluations(alike, seed)
+        same_weights = [v for v in decoded if v.averaged == averaged]
+        yield from self._evaluations(same_weights, seed)
 
-  def _evaluations(self, alike: Sequence[Row], seed: int) -> Iterator[Stage]:
-    """Yields what evaluates rows that decode the same weights."""
-    if not alike:
+  def _evaluations(self, same_weights: Sequence[Variant], seed: int) -> Iterator[Stage]:
+    """Yields the evaluations of variants that decode the same weights."""
+    if not same_weights:
       return
-    config, folder = self.places.weights(alike[0], seed)
-    if alike[0].averaged:
-      yield _averaging(config, self.places.run(alike[0], seed)[1], folder)
-    for variant in dict.fromkeys(row.variant for row in alike):
-      several = [row for row in alike if row.variant == variant]
-      oracle = any(row.oracle for row in several)
-      yield _evaluation(config, folder, several[0], oracle)
+    first = same_weights[0]
+    config, folder = self.paths.weights(first, seed)
+    if first.averaged:
+      yield _averaging(config, self.paths.run(first, seed)[1], folder)
+    for suffix in dict.fromkeys(variant.file_suffix for variant in same_weights):
+      same_files = [v for v in same_weights if v.file_suffix == suffix]
+      oracle = any(variant.oracle for variant in same_files)
+      yield _evaluation(config, folder, same_files[0], oracle)
 
   @property
   def _pretrains(self) -> bool:
     """Whether a pre-training is part of the comparison."""
-    wanted = any(row.pretrained for row in self._rows)
+    wanted = any(variant.pretrained for variant in self._variants)
     return wanted and not self._config.finetune.init_from
 
   def _parts(self) -> list[Config]:
-    """Returns the parts that are trained on; a vocabulary is made of the first."""
+    """Returns the parts that are trained; the first one trains the vocabulary."""
     names = ["pretrain", "finetune"] if self._pretrains else ["finetune"]
-    return [self.places.part(name) for name in names]
+    return [self.paths.part(name) for name in names]
 
   def _is_prepared(self) -> bool:
     return all(prepared_data.read_parts(part, "") for part in self._parts())
 
   def _prepare(self) -> None:
     for part in self._parts():
-      part.data.vocabulary = self.places.given_vocabulary()
-      prepare(part, str(self.places.prepared))
+      part.data.vocabulary = self.paths.given_vocabulary()
+      prepare(part, str(self.paths.prepared))
 
   def _distillation(self, seed: int) -> Stage:
-    config, folder = self.places.run(variants.ROWS[variants.GREEDY], seed)
-    path = self.places.distilled(seed)
+    config, folder = self.paths.run(variants.VARIANTS[variants.GREEDY], seed)
+    path = self.paths.distilled(seed)
     return Stage(
       f"distill {folder.name}",
       "distill",
@@ -121,84 +123,100 @@ class Work:
       lambda: distillation.distill(config, str(folder), str(path), beams=1),
     )
 
-  # What is timed and told anew once a row is added.
+  # Files are written again when what they were made of has changed.
 
-  def _timed_rows(self) -> list[Row]:
-    """The length of a reference that isn't there can't be used: no time is told."""
-    return [row for row in self._rows if not row.oracle]
+  def _timed_variants(self) -> list[Variant]:
+    """Returns all but oracles: without references nothing can be decoded like them."""
+    return [variant for variant in self._variants if not variant.oracle]
 
-  def _timed(self) -> dict:
+  def _latency_made_of(self) -> dict:
     seed = self._seeds[0]
     return {
       "calls": self._config.compare.timed_calls,
       "updates": {
-        row.name: self.places.measured_at(row, seed) for row in self._timed_rows()
+        variant.name: self.paths.evaluated_step(variant, seed)
+        for variant in self._timed_variants()
       },
     }
 
-  def _told(self) -> dict:
-    latency = self.places.latency
+  def _table_made_of(self) -> dict:
+    latency = self.paths.latency
     times = json.loads(latency.read_text())["seconds"] if latency.exists() else {}
     return {
-      "timed": self._timed(),
+      "timed": self._latency_made_of(),
       "seconds": times,
       "examples": self._config.finetune.evaluate.examples,
       "resamples": self._config.compare.resamples,
       "updates": {
-        row.name: {
-          str(seed): self.places.measured_at(row, seed) for seed in self._seeds
+        variant.name: {
+          str(seed): self.paths.evaluated_step(variant, seed) for seed in self._seeds
         }
-        for row in self._rows
+        for variant in self._variants
       },
     }
 
   def _is_timed(self) -> bool:
-    return _made_of(self.places.latency) == self._timed()
+    return _made_of(self.paths.latency) == self._latency_made_of()
 
-  def _is_told(self) -> bool:
-    return _made_of(self.places.table) == self._told()
+  def _is_written(self) -> bool:
+    return _made_of(self.paths.table) == self._table_made_of()
 
   def _time(self) -> None:
     compile_cache.cache_programs()
     seed = self._seeds[0]
     load = functools.cache(api.load)
-    writers = {
-      row.name: latency.Writer(
-        load(str(self.places.weights(row, seed)[1])), row.settings
+    systems = {
+      variant.name: latency.System(
+        load(str(self.paths.weights(variant, seed)[1])), variant.settings
       )
-      for row in self._timed_rows()
+      for variant in self._timed_variants()
     }
     calls = self._config.compare.timed_calls
-    lines = self.places.measured(self._rows[0], seed).predictions
-    sources = baselines.spread(
+    lines = self.paths.evaluation(self._variants[0], seed).predictions
+    sources = baselines.evenly_spaced(
       [line["source"] for line in lines], calls * max(latency.BATCHES)
     )
     found = {
-      "made_of": self._timed(),
+      "made_of": self._latency_made_of(),
       "device": jax.devices()[0].device_kind,
       "cores": os.cpu_count(),
       "jax": jax.__version__,
-      "seconds": latency.measure(writers, sources, calls),
+      "seconds": latency.measure(systems, sources, calls),
     }
-    write_whole(self.places.latency, json.dumps(found, indent=1) + "\n")
+    write_whole(self.paths.latency, json.dumps(found, indent=1) + "\n")
 
-  def _tell(self) -> None:
-    timed = json.loads(self.places.latency.read_text())
-    measured = {
-      row: {seed: self.places.measured(row, seed) for seed in self._seeds}
-      for row in self._rows
+  def _write(self) -> None:
+    timed = json.loads(self.paths.latency.read_text())
+    evaluations = {
+      variant: {seed: self.paths.evaluation(variant, seed) for seed in self._seeds}
+      for variant in self._variants
     }
-    found = results.collect(measured, timed["seconds"], self._config.compare.resamples)
+    resamples = self._config.compare.resamples
+    found = results.collect(evaluations, timed["seconds"], resamples)
     machine = {name: timed[name] for name in ("device", "cores", "jax")}
-    content = {"made_of": self._told(), "machine": machine, **found}
+    content = {"made_of": self._table_made_of(), "machine": machine, **found}
     samples = {
-      row.name: by_seed[self._seeds[0]].found["samples"]
-      for row, by_seed in measured.items()
+      variant.name: by_seed[self._seeds[0]].found["samples"]
+      for variant, by_seed in evaluations.items()
     }
-    write_whole(self.places.page, page.page(content, samples))
+    write_whole(self.paths.page, page.page(content, samples))
     text = "\n".join(map(table.markdown, table.tables(content)))
-    write_whole(self.places.table.with_suffix(".md"), text)
-    write_whole(self.places.table, json.dumps(content, indent=1) + "\n")
+    write_whole(self.paths.table.with_suffix(".md"), text)
+    write_whole(self.paths.table, json.dumps(content, indent=1) + "\n")
+
+
+def compare(config: Config, workdir: str) -> None:
+  """Runs what is missing of a comparison and prints its table.
+
+  Args:
+    config: like `configuration.comparison()`.
+    workdir: folder of the comparison.
+  """
+  comparison = Comparison(config, Path(os.path.abspath(workdir)))
+  claim_run_folder(config, workdir, configuration.COMPARISON)
+  stages.run(comparison.stages())
+  print(comparison.paths.table.with_suffix(".md").read_text(encoding="utf-8"), end="")
+  logging.info("page: %s; all figures: table.json beside it", comparison.paths.page)
 
 
 def _check(config: Config) -> None:
@@ -209,7 +227,7 @@ def _check(config: Config) -> None:
       f"pretrain.objective.name is {config.pretrain.objective.name!r}, not lplm"
     )
   if not config.compare.seeds:
-    raise UserError("compare.seeds is empty: name at least one, as in '(0,)'")
+    raise UserError("compare.seeds is empty: give at least one, as in '(0,)'")
   for key, least in (("resamples", 100), ("timed_calls", 1)):
     if config.compare[key] < least:
       raise UserError(f"compare.{key} must be at least {least}")
@@ -233,17 +251,19 @@ def _training(config: Config, folder: Path) -> Stage:
 
 
 def _averaging(config: Config, run: Path, folder: Path) -> Stage:
-  """Returns the stage that makes the mean of a run's last checkpoints."""
+  """Returns the stage that averages a run's last checkpoints."""
 
   def average() -> None:
     _, steps = orbax_checkpoint.list_steps(str(run))
     if len(steps) < 2:
       raise UserError(
-        f"{run} has one checkpoint, nothing to average: set finetune.checkpoint.every "
-        "lower"
+        f"{run} has one checkpoint, but averaging needs two: set a lower "
+        "finetune.checkpoint.every"
       )
-    shutil.rmtree(folder, ignore_errors=True)  # what an interrupted start left
-    averaging.average(str(run), str(folder), min(len(steps), variants.AVERAGED))
+    shutil.rmtree(folder, ignore_errors=True)  # of an interrupted start
+    averaging.average(
+      str(run), str(folder), min(len(steps), variants.AVERAGED_CHECKPOINTS)
+    )
 
   return Stage(
     f"average {run.name}",
@@ -255,31 +275,31 @@ def _averaging(config: Config, run: Path, folder: Path) -> Stage:
 
 
 def _evaluation(
-  config: Config, folder: Path, row: Row | None = None, oracle: bool = False
+  config: Config, folder: Path, variant: Variant | None = None, oracle: bool = False
 ) -> Stage:
-  """Returns the stage that evaluates a run: as it is, or as `row` decodes it."""
-  variant = row.variant if row else ""
-  settings = row.settings if row else {}
+  """Returns the stage that evaluates a pre-training, or a variant of a run."""
+  suffix = variant.file_suffix if variant else ""
+  settings = variant.settings if variant else {}
   split = pipeline.measured_split(config)
 
   def is_done() -> bool:
     if not orbax_checkpoint.is_finished(str(folder), config.train.steps):
       return False
-    found = pipeline.evaluated(config, str(folder), split, variant, oracle)
+    found = pipeline.evaluated(config, str(folder), split, suffix, oracle)
     return found is not None
 
   def evaluate() -> None:
-    pipeline.evaluate(config, str(folder), split, settings, variant, oracle)
-    if not variant:
+    pipeline.evaluate(config, str(folder), split, settings, suffix, oracle)
+    if not suffix:
       write_report([folder], folder / "report")
 
   return Stage(
-    f"evaluate {folder.name}{' as ' * bool(variant)}{variant}",
-    "evaluate" if row else "evaluate the pre-training",
+    f"evaluate {folder.name}{' as ' * bool(suffix)}{suffix}",
+    "evaluate" if variant else "evaluate the pre-training",
     1,
     is_done,
     evaluate,
-    lambda: _seconds(folder, "-".join(filter(None, ("evaluate", variant)))),
+    lambda: _seconds(folder, "-".join(filter(None, ("evaluate", suffix)))),
   )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from elmer_jax.comparison import table, variants
 from elmer_jax.comparison.table import Table
-from elmer_jax.metrics.names import SCORES
+from elmer_jax.evaluation.samples import read_text
+from elmer_jax.metrics.names import SCORE_NAMES
 from elmer_jax.reports import exit_map, html_page, plots
 
 TEXTS = 8  # shown with their exit maps
@@ -18,7 +19,7 @@ def page(results: dict, samples: Mapping[str, Sequence[dict]]) -> str:
 
   Args:
     results: of `comparison.results.collect`.
-    samples: by row, those of its evaluation; of the same examples for all rows.
+    samples: by variant, of its evaluation; of the same examples for all variants.
   """
   layers = max(
     (len(sample["layers"]) for found in samples.values() for sample in found), default=1
@@ -26,8 +27,8 @@ def page(results: dict, samples: Mapping[str, Sequence[dict]]) -> str:
   entries = results["rows"]
   budgets = sorted({entry["steps"] for entry in entries.values()})
   steps = " or ".join(f"{steps:,}" for steps in budgets)
-  subtitle = (
-    f"{len(entries)} ways to train and decode, {steps} updates each, scored on "
+  subtitle = html_page.paragraph(
+    f"{len(entries)} ways to train and decode, {steps} steps each, scored on "
     f"{results['examples']:,} examples"
   )
   sections = [_overview(results), _tables(results), _maps(entries, samples, layers)]
@@ -42,7 +43,7 @@ def _overview(results: dict) -> str:
       1e3 * entry["seconds"]["text_1"],
       entry["scores"][main]["value"],
       entry["scores"][main].get("interval"),
-      "ink" if variants.ROWS[name].trained.startswith("ar_") else "accent",
+      "ink" if variants.VARIANTS[name].run_name.startswith("ar_") else "accent",
       entry["start"] == "pretrained",
     )
     for name, entry in results["rows"].items()
@@ -51,90 +52,72 @@ def _overview(results: dict) -> str:
   return html_page.section(
     "Quality against latency",
     html_page.figure(
-      plots.quality_against_latency(marks, SCORES[main]),
-      f"{SCORES[main]} of the test outputs with its 95 % interval, against the time "
-      "from a text to its output, one at a time, tokenisation included. Discs started "
-      "from LPLM pre-training, rings from random weights; blue is written in one pass, "
+      plots.quality_against_latency(marks, SCORE_NAMES[main]).svg(),
+      f"{SCORE_NAMES[main]} of the test outputs with its 95 % interval, against the "
+      "time from a text to its output, one at a time, with tokenisation. Discs started "
+      "from LPLM pre-training, rings from random weights; blue is decoded in one pass, "
       "black token by token.",
     ),
   )
 
 
 def _tables(results: dict) -> str:
-  whole = table.main_table(results)
   models = len(results["rows"])
-  blocks = [
-    _table(part, models)
-    for part in (
-      whole.until("distinct"),
-      whole.since("distinct").until("exit layer"),
-      whole.since("exit layer").first(models),
-    )
-  ]
-  blocks += [
+  blocks = [_table(table.main_table(results, [g]), models) for g in table.GROUPS]
+  blocks.append(
     html_page.paragraph(
       "Scores 0 to 100, over all test outputs. Repeats: adjacent equal tokens, which "
-      "are removed from what is written in one pass. Foreign source: each source "
-      "replaced by another example's. Times are medians with all rows in turn; ids to "
-      "ids leaves tokenisation out. Speeds are of one text at a time.",
+      "are removed from one-pass outputs. Shuffled source: each source replaced by "
+      "another example's. Times are medians of calls in turns; ids to ids excludes "
+      "tokenisation. Speed-ups (×) are at one text at a time.",
       "note",
-    ),
-  ]
-  if results["claims"]:
-    heading = html_page.element("h3", "What the paper claims")
-    blocks += [heading, _table(table.claims_table(results))]
-  if results["differences"]:
-    heading = html_page.element("h3", "What one change brings")
-    blocks += [heading, _table(table.differences_table(results))]
+    )
+  )
+  for title, cells in (
+    ("Claims of the paper", table.claims_table(results)),
+    ("Effect of single changes", table.differences_table(results)),
+  ):
+    if cells.rows:
+      blocks += [html_page.element("h3", title), _table(cells)]
   return html_page.section("Figures", *blocks)
 
 
 def _table(cells: Table, models: int | None = None) -> str:
-  """Returns the markup of a table, with a rule below its first `models` rows."""
-
-  def line(texts: Sequence[str], tag: str, css: str = "") -> str:
-    first, *others = map(html_page.escape, texts)
-    inner = html_page.element("th", first)
-    # No line break inside a score's name.
-    unbroken = (text.replace("-", "\u2011") for text in others)
-    inner += "".join(html_page.element(tag, text) for text in unbroken)
-    return html_page.element("tr", inner, css)
-
-  head = html_page.element("thead", line(cells.heads, "th"))
-  body = "".join(
-    line(row, "td", "first-baseline" if number == models else "")
-    for number, row in enumerate(cells.rows)
+  """Returns the markup of a table, with a rule after its first `models` rows."""
+  heads, *rows = (
+    # No line breaks inside the names of scores.
+    [row[0], *(cell.replace("-", "\u2011") for cell in row[1:])]
+    for row in (cells.heads, *cells.rows)
   )
-  inner = html_page.element("table", head + html_page.element("tbody", body), "scores")
+  inner = html_page.table(heads, rows, "scores", {models: "first-baseline"})
   return html_page.element("div", inner, "wide")
 
 
 def _maps(
   entries: Mapping[str, dict], samples: Mapping[str, Sequence[dict]], layers: int
 ) -> str:
-  """Returns the exit maps of hard and soft exit, beside each other for each text."""
+  """Returns the exit maps of hard and soft exit, side by side for each text."""
   shown = [name for name in _MAPPED if name in samples][:2]
   if not shown:
     return ""
   blocks = [
     html_page.paragraph(
-      "Each token has the colour of the layer at which it left (hard exit) or at which "
-      "its prediction last changed; what it was before stands above it."
+      "Each token has the colour of the layer at which it exited (hard exit) or at "
+      "which its prediction last changed; the prediction before that is above it."
     ),
     exit_map.legend(layers),
   ]
-  for several in zip(*(samples[name][:TEXTS] for name in shown), strict=True):
-    lines = []
-    for label in ("source", "reference"):
-      text = html_page.element("p", html_page.visible(several[0][label]))
-      lines += [html_page.element("h3", label), text]
-    maps = "".join(map(_map, several, (entries[name] for name in shown)))
-    lines.append(html_page.element("div", maps, "beside"))
-    blocks.append(html_page.element("article", "".join(lines), "sample"))
+  for same in zip(*(samples[name][:TEXTS] for name in shown), strict=True):
+    texts = [
+      (key, html_page.visible(read_text(same[0], key)))
+      for key in ("source", "reference")
+    ]
+    maps = "".join(map(_map, same, (entries[name] for name in shown)))
+    blocks.append(html_page.sample(texts, html_page.element("div", maps, "columns")))
   return html_page.section("Exit maps", *blocks)
 
 
 def _map(sample: dict, entry: dict) -> str:
   heading = html_page.element("h3", html_page.escape(table.full_label(entry)))
-  tokens = exit_map.tokens(sample["layers"], sample["exit_layers"])
-  return html_page.element("div", heading + exit_map.coloured(tokens))
+  coloured = exit_map.coloured(sample["layers"], sample["exit_layers"])
+  return html_page.element("div", heading + coloured)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""From what the runs of a comparison left to the figures of its table.
+"""The figures of a comparison's table, from the evaluations of its runs.
 
     {"examples": 880, "metrics": ["rouge1", ...], "main": "rougeL",
      "rows": {"soft_pretrained": {
@@ -10,16 +10,16 @@
        "repeats_kept": {...}, "shuffled_source": {...},  # the same scores
        "distinct_outputs": 0.7, "removed_repeats": 0.6, "mean_exit_layer": 1.9,
        "seconds": {"text_1": 0.002, "text_32": ..., "ids_1": ..., "ids_32": ...},
-       "speed": {"greedy": 8.1, "beam4": 20.5},  # texts a second, times theirs
+       "speed": {"greedy": 8.1, "beam4": 20.5},  # texts per second, over theirs
        "of_autoregressive": {"rougeL": {"value": 0.9, "interval": [...]}, ...}}, ...},
      "baselines": {"baseline_lead": {"rougeL": 17.0, ...}, ...},
      "claims": [{"claim": ..., "metric": "rougeL", "difference": 0.4,
                  "interval": [0.1, 0.7], "verdict": "confirmed"}, ...],
-     "differences": [{"row": ..., "beside": ..., "metric": ..., "difference": ...,
-                      "interval": ..., "verdict": ...}, ...]}
+     "differences": [{"row": ..., "baseline": ..., "metric": ...,
+                      "difference": ..., "interval": ..., "verdict": ...}, ...]}
 
 Scores are 0 to 100 and, with several seeds, means over them; intervals hold 95 % of
-the bootstrap's draws. What the bootstrap can't be made of (METEOR) has no interval.
+the bootstrap's draws. METEOR, which has no statistics per example, has no interval.
 """
 
 import dataclasses
@@ -29,29 +29,29 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from elmer_jax.comparison import bootstrap, variants
-from elmer_jax.comparison.bootstrap import Resamples, Sums
-from elmer_jax.comparison.variants import Row
+from elmer_jax.comparison.bootstrap import Resamples, Statistics
+from elmer_jax.comparison.variants import Variant
 from elmer_jax.metrics import text_metrics
-from elmer_jax.metrics.names import SCORES
+from elmer_jax.metrics.names import SCORE_NAMES, main_score
 
-# What differences are told of, as far as the task has them.
-_TOLD = ("rouge1", "rouge2", "rougeL", "bleu2", "bleu4")
+# The scores that differences are computed of, where the task has them.
+_COMPARED = ("rouge1", "rouge2", "rougeL", "bleu2", "bleu4")
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
-  """What the evaluation of one row found, with one seed.
+class Evaluation:
+  """The evaluation of one variant with one seed.
 
   Attributes:
     found: the content of evaluation/SPLIT.json.
-    predictions: of predictions.jsonl, an object an example.
+    predictions: of predictions.jsonl, an object per example.
   """
 
   found: Mapping
   predictions: Sequence[Mapping[str, str]]
 
-  def with_oracle(self) -> "Measured":
-    """Returns the same of the texts that were given their references' lengths."""
+  def with_oracle(self) -> "Evaluation":
+    """Returns the evaluation of the outputs that had their references' lengths."""
     systems = self.found["systems"]
     main = next(iter(systems))
     scores = systems[f"{main}_oracle_length"]
@@ -66,48 +66,41 @@ class Measured:
     lines = [
       {**line, "output": line["output_with_oracle_length"]} for line in self.predictions
     ]
-    return Measured(found, lines)
+    return Evaluation(found, lines)
 
 
 def collect(
-  measured: Mapping[Row, Mapping[int, Measured]],
+  evaluations: Mapping[Variant, Mapping[int, Evaluation]],
   seconds: Mapping[str, Mapping[str, float]],
   resamples: int,
 ) -> dict:
   """Returns the figures, as the top of the file shows them.
 
   Args:
-    measured: by row and seed; every row has the same seeds.
-    seconds: by row, what `evaluation.latency.measure` found.
+    evaluations: by variant and seed; every variant has the same seeds.
+    seconds: by variant name, of `evaluation.latency.measure`.
     resamples: of the bootstrap.
   """
-  first = next(iter(next(iter(measured.values())).values()))
-  seeds = len(next(iter(measured.values())))
-  draws = Resamples(len(first.predictions), seeds, resamples)
-  sums = {
-    row.name: [_sums(m) for m in found.values()] for row, found in measured.items()
+  by_seed = next(iter(evaluations.values()))
+  first = next(iter(by_seed.values()))
+  resampled = Resamples(len(first.predictions), len(by_seed), resamples)
+  draws = {
+    variant.name: _draws(resampled, list(found.values()))
+    for variant, found in evaluations.items()
   }
-  scored = {
-    name: {
-      metric: values
-      for family in zip(*by_seed, strict=True)
-      for metric, values in draws.scores(family).items()
-    }
-    for name, by_seed in sums.items()
-  }
-  scores = _main(first.found)
-  names = [name for name in SCORES if name in scores]
+  scores = _own_scores(first.found)
   table = {
-    row.name: _row(row, found, scored[row.name]) for row, found in measured.items()
+    variant.name: _row(variant, found, draws[variant.name])
+    for variant, found in evaluations.items()
   }
   for name, entry in table.items():
     entry["seconds"] = dict(seconds.get(name, {}))
     entry["speed"] = _speed(seconds, name)
-    entry["of_autoregressive"] = _share(table, scored, name)
+    entry["of_autoregressive"] = _share(table, draws, name)
   return {
     "examples": len(first.predictions),
-    "metrics": names,
-    "main": names[0],
+    "metrics": [name for name in SCORE_NAMES if name in scores],
+    "main": main_score(scores),
     "rows": table,
     "baselines": {
       name: dict(values)
@@ -115,43 +108,59 @@ def collect(
       if name.startswith("baseline_")
     },
     "claims": [
-      {"claim": claim.text, **told}
+      {"claim": claim.text, **difference}
       for claim in variants.CLAIMS
-      for told in _difference(table, scored, claim.better, claim.worse)
+      for difference in _differences(table, draws, claim.better, claim.worse)
     ],
     "differences": [
-      {"row": row.label, "beside": variants.ROWS[row.beside].label, **told}
-      for row in measured
-      if row.beside
-      for told in _difference(table, scored, row.name, row.beside)
+      {
+        "row": variant.label,
+        "baseline": variants.VARIANTS[variant.baseline].label,
+        **difference,
+      }
+      for variant in evaluations
+      if variant.baseline
+      for difference in _differences(table, draws, variant.name, variant.baseline)
     ],
   }
 
 
-def _main(found: Mapping) -> Mapping[str, float]:
+def _own_scores(found: Mapping) -> Mapping[str, float]:
   """Returns the scores of the model itself."""
   return next(iter(found["systems"].values()))
 
 
-def _sums(measured: Measured) -> list[Sums]:
-  """Returns the sums of each family of scores that the task has."""
+def _draws(
+  resampled: Resamples, by_seed: Sequence[Evaluation]
+) -> dict[str, np.ndarray]:
+  """Returns each score of a variant on every draw."""
+  families = zip(*map(_statistics, by_seed), strict=True)
+  return {
+    metric: values
+    for family in families
+    for metric, values in resampled.scores(family).items()
+  }
+
+
+def _statistics(evaluation: Evaluation) -> list[Statistics]:
+  """Returns the statistics of each family of scores that the task has."""
   targets, outputs = (
-    [text_metrics.one_line(line[side]) for line in measured.predictions]
+    [text_metrics.one_line(line[side]) for line in evaluation.predictions]
     for side in ("reference", "output")
   )
-  has = _main(measured.found).keys()
+  scores = _own_scores(evaluation.found)
   families = []
-  if "rouge1" in has:
-    families.append(bootstrap.rouge_sums(targets, outputs))
-  if order := max((n for n in (2, 4) if f"bleu{n}" in has), default=0):
-    families.append(bootstrap.bleu_sums(targets, outputs, order))
+  if "rouge1" in scores:
+    families.append(bootstrap.rouge_statistics(targets, outputs))
+  if order := max((n for n in (2, 4) if f"bleu{n}" in scores), default=0):
+    families.append(bootstrap.bleu_statistics(targets, outputs, order))
   return families
 
 
 def _row(
-  row: Row, found: Mapping[int, Measured], scored: Mapping[str, np.ndarray]
+  variant: Variant, by_seed: Mapping[int, Evaluation], draws: Mapping[str, np.ndarray]
 ) -> dict:
-  results = [measured.found for measured in found.values()]
+  results = [evaluation.found for evaluation in by_seed.values()]
 
   def mean(name: str) -> float | None:
     values = [result.get(name) for result in results]
@@ -166,17 +175,17 @@ def _row(
 
   scores = {}
   for name, value in system("").items():
-    if name not in SCORES:
+    if name not in SCORE_NAMES:
       continue
-    scores[name] = {"value": value, "by_seed": [_main(r)[name] for r in results]}
-    if name in scored:
-      scores[name]["interval"] = bootstrap.interval(scored[name])
+    scores[name] = {"value": value, "by_seed": [_own_scores(r)[name] for r in results]}
+    if name in draws:
+      scores[name]["interval"] = bootstrap.interval(draws[name])
   return {
-    "label": row.label,
-    "start": row.start,
+    "label": variant.label,
+    "start": variant.start,
     "steps": results[0]["checkpoint_step"],
     "parameters": results[0]["parameters"],
-    "seeds": list(found),
+    "seeds": list(by_seed),
     "scores": scores,
     "repeats_kept": system("_repeats_kept"),
     "shuffled_source": system("_shuffled_source"),
@@ -187,7 +196,7 @@ def _row(
 
 
 def _speed(seconds: Mapping[str, Mapping[str, float]], name: str) -> dict[str, float]:
-  """Returns how many times as fast as by the references a text is written, alone."""
+  """Returns the speed-up over the autoregressive references, one text at a time."""
   references = {"greedy": variants.GREEDY, "beam4": variants.BEAM}
   if name not in seconds:
     return {}
@@ -198,30 +207,29 @@ def _speed(seconds: Mapping[str, Mapping[str, float]], name: str) -> dict[str, f
   }
 
 
-def _share(table: Mapping, scored: Mapping, name: str) -> dict:
-  """Returns a row's scores as shares of the greedy autoregressive model's."""
+def _share(table: Mapping, draws: Mapping, name: str) -> dict:
+  """Returns a variant's scores as shares of the greedy autoregressive model's."""
   reference = variants.GREEDY.replace("pretrained", table[name]["start"])
   if reference not in table or name == reference:
     return {}
   shares = {}
-  for metric in _told(scored[name]):
+  for metric in _compared(draws[name]):
     ours, theirs = (table[n]["scores"][metric]["value"] for n in (name, reference))
-    if np.all(scored[reference][metric] > 0):
-      draws = scored[name][metric] / scored[reference][metric]
-      share = {"value": ours / theirs, "interval": bootstrap.interval(draws)}
-      shares[metric] = share
+    if np.all(draws[reference][metric] > 0):
+      ends = bootstrap.interval(draws[name][metric] / draws[reference][metric])
+      shares[metric] = {"value": ours / theirs, "interval": ends}
   return shares
 
 
-def _difference(table: Mapping, scored: Mapping, better: str, worse: str) -> list[dict]:
-  """Returns what is known of `better` − `worse`, a dict a score."""
+def _differences(table: Mapping, draws: Mapping, better: str, worse: str) -> list[dict]:
+  """Returns `better` − `worse` with its interval, a dict per score."""
   if better not in table or worse not in table:
     return []
-  told = []
-  for metric in _told(scored[better]):
+  found = []
+  for metric in _compared(draws[better]):
     ours, theirs = (table[n]["scores"][metric]["value"] for n in (better, worse))
-    ends = bootstrap.interval(scored[better][metric] - scored[worse][metric])
-    told.append(
+    ends = bootstrap.interval(draws[better][metric] - draws[worse][metric])
+    found.append(
       {
         "metric": metric,
         "difference": ours - theirs,
@@ -229,10 +237,10 @@ def _difference(table: Mapping, scored: Mapping, better: str, worse: str) -> lis
         "verdict": bootstrap.verdict(*ends),
       }
     )
-  return told
+  return found
 
 
-def _told(scored: Mapping[str, np.ndarray]) -> list[str]:
-  # Of BLEU-2 and BLEU-4 the longer.
-  names = [name for name in _TOLD if name in scored]
-  return [name for name in names if not (name == "bleu2" and "bleu4" in scored)]
+def _compared(draws: Mapping[str, np.ndarray]) -> list[str]:
+  names = [name for name in _COMPARED if name in draws]
+  # BLEU-4 includes what BLEU-2 measures.
+  return [name for name in names if not (name == "bleu2" and "bleu4" in draws)]

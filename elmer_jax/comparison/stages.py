@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stages one after another, those that are done passed over, with the time left."""
+"""Runs stages in order: skips those that are done, estimates the remaining time."""
 
 import dataclasses
 import statistics
@@ -20,9 +20,9 @@ class Stage:
     name: for the log.
     kind: stages of one kind take time in proportion to their size.
     size: in any unit of the kind's own.
-    is_done: tells whether nothing is left to do.
+    is_done: returns whether nothing is left to do.
     do: does it.
-    seconds: tells what it took in an earlier start; None where that isn't known.
+    seconds: returns its duration in an earlier start; None if unknown.
   """
 
   name: str
@@ -34,7 +34,7 @@ class Stage:
 
 
 def run(stages: Sequence[Stage]) -> None:
-  """Does what is to be done, in order; says before each stage how much is left."""
+  """Runs the stages that are not done; logs the remaining time before each."""
   done = [stage.is_done() for stage in stages]
   if all(done):
     logging.info("all %d stages are done already", len(stages))
@@ -43,13 +43,13 @@ def run(stages: Sequence[Stage]) -> None:
     logging.info("%d of %d stages are done already", sum(done), len(stages))
   rates: dict[str, list[float]] = {}
 
-  def learn(stage: Stage, seconds: float | None) -> None:
+  def record_rate(stage: Stage, seconds: float | None) -> None:
     if seconds:
       rates.setdefault(stage.kind, []).append(seconds / stage.size)
 
   for stage, is_done in zip(stages, done, strict=True):
     if is_done:
-      learn(stage, stage.seconds())
+      record_rate(stage, stage.seconds())
   for number, stage in enumerate(stages):
     if done[number]:
       continue
@@ -60,7 +60,7 @@ def run(stages: Sequence[Stage]) -> None:
     start = time.monotonic()
     stage.do()
     done[number] = True
-    learn(stage, stage.seconds() or time.monotonic() - start)
+    record_rate(stage, stage.seconds() or time.monotonic() - start)
 
 
 def _left(stages: Sequence[Stage], rates: dict[str, list[float]]) -> str:

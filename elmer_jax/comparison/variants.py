@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of a comparison, as data: what is trained, and how it is decoded.
+"""The variants that a comparison has as rows: what is trained, and how it is decoded.
 
-A row is a start, configuration keys that differ from `finetune`, and settings of
-`api.generate`. All else is the same for all rows: data, batches, number of updates.
+A variant is a start, configuration keys that differ from `finetune`, and settings of
+`api.generate`. Everything else is the same for all: data, batches, number of steps.
 """
 
 import dataclasses
@@ -17,45 +17,45 @@ from elmer_jax.core.errors import UserError
 from elmer_jax.decoding.incremental import Search
 
 STARTS = {"pretrained": "pre-trained", "random": "random start"}
-AVERAGED = 5  # of the last checkpoints
+AVERAGED_CHECKPOINTS = 5  # the last ones
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Row:
-  """One row.
+class Variant:
+  """One row of a comparison.
 
   Attributes:
     name: for files and --config.compare.rows.
     label: for people.
     pretrained: whether it starts from the pre-trained weights, else from random ones.
-    keys: of `finetune` with their values, where they differ.
-    settings: keyword arguments of `api.generate`, where they differ.
-    distilled: whether the targets are what the autoregressive row has written.
+    overrides: keys of `finetune` whose values differ.
+    settings: keyword arguments of `api.generate` that differ.
+    distilled: whether the training targets are outputs of the autoregressive variant.
     averaged: whether the weights are the mean of the run's last checkpoints.
-    oracle: whether the decoder was told the length of each reference.
-    of: the row whose run this one reads; by default it has its own.
-    beside: the row from which this one differs; their difference is told.
+    oracle: whether the decoder is given the length of each reference.
+    trained_by: the variant whose run this one decodes; by default its own.
+    baseline: the variant that this one differs from in one thing, to compare with.
   """
 
   name: str
   label: str
   pretrained: bool = True
-  keys: Mapping[str, object] = dataclasses.field(default_factory=dict)
+  overrides: Mapping[str, object] = dataclasses.field(default_factory=dict)
   settings: Mapping[str, object] = dataclasses.field(default_factory=dict)
   distilled: bool = False
   averaged: bool = False
   oracle: bool = False
-  of: str = ""
-  beside: str = ""
+  trained_by: str = ""
+  baseline: str = ""
 
   @property
-  def trained(self) -> str:
-    """The name of the row that is trained for this one."""
-    return self.of or self.name
+  def run_name(self) -> str:
+    """The name of the variant whose run this one decodes."""
+    return self.trained_by or self.name
 
   @property
-  def variant(self) -> str:
-    """What the files of its evaluation are called by; "" where it is the default."""
+  def file_suffix(self) -> str:
+    """Marks the files of its evaluation; "" with the default settings."""
     return self.name if self.settings else ""
 
   @property
@@ -65,7 +65,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-  """That one row scores at least what another one does."""
+  """The claim that one variant scores at least as high as another."""
 
   text: str
   better: str
@@ -82,53 +82,54 @@ GREEDY, BEAM = "ar_pretrained", "ar_pretrained_beam4"
 _PLAIN, _SOFT = "plain_pretrained", "soft_pretrained"
 
 
-def _main_rows(start: str) -> list[Row]:
+def _main_variants(start: str) -> list[Variant]:
   return [
-    Row(f"{method}_{start}", label, start == "pretrained", {"objective.name": name})
+    Variant(f"{method}_{start}", label, start == "pretrained", {"objective.name": name})
     for method, (label, name) in _METHODS.items()
   ]
 
 
-def _option(name: str, label: str, base: str = _PLAIN, **others) -> Row:
-  """Returns a row that adds to another one what `others` say."""
+def _option(name: str, label: str, base: str = _PLAIN, **changes) -> Variant:
+  """Returns the variant `base` with changes."""
   method, objective = _METHODS[base.partition("_")[0]]
-  if "of" not in others:
-    others["keys"] = {"objective.name": objective, **others.get("keys", {})}
-  return Row(f"{base}_{name}", f"{method} + {label}", beside=base, **others)
+  if "trained_by" not in changes:
+    overrides = changes.get("overrides", {})
+    changes["overrides"] = {"objective.name": objective, **overrides}
+  return Variant(f"{base}_{name}", f"{method} + {label}", baseline=base, **changes)
 
 
 _SMOOTHING = {"objective.label_smoothing": 0.1}
 _GLANCING = {"objective.glancing": 0.5}
 _ALL = {
-  "keys": _SMOOTHING | _GLANCING,
+  "overrides": _SMOOTHING | _GLANCING,
   "distilled": True,
   "averaged": True,
 }
 
-ROWS = {
-  row.name: row
-  for row in (
-    *_main_rows("pretrained"),
-    *_main_rows("random"),
-    Row(
+VARIANTS = {
+  variant.name: variant
+  for variant in (
+    *_main_variants("pretrained"),
+    *_main_variants("random"),
+    Variant(
       BEAM,
       "Autoregressive, beam 4",
       settings={"search": Search(beams=4)},
-      of=GREEDY,
-      beside=GREEDY,
+      trained_by=GREEDY,
+      baseline=GREEDY,
     ),
-    _option("smoothing", "label smoothing", keys=_SMOOTHING),
-    _option("glancing", "glancing", keys=_GLANCING),
+    _option("smoothing", "label smoothing", overrides=_SMOOTHING),
+    _option("glancing", "glancing", overrides=_GLANCING),
     _option("distilled", "distillation", distilled=True),
-    _option("averaged", "averaging", averaged=True, of=_PLAIN),
+    _option("averaged", "averaging", averaged=True, trained_by=_PLAIN),
     _option("all", "all four", **_ALL),
     _option("all", "all four", _SOFT, **_ALL),
-    _option("oracle", "length oracle", oracle=True, of=_PLAIN),
-    _option("oracle", "length oracle", _SOFT, oracle=True, of=_SOFT),
+    _option("oracle", "length oracle", oracle=True, trained_by=_PLAIN),
+    _option("oracle", "length oracle", _SOFT, oracle=True, trained_by=_SOFT),
   )
 }
 
-# What the paper says: of each start, and of the starts.
+# Claims of the paper: within each start, and between the starts.
 CLAIMS = (
   *(
     Claim(f"{ours} ≥ {theirs} ({words})", f"{better}_{start}", f"{worse}_{start}")
@@ -146,34 +147,35 @@ CLAIMS = (
 )
 
 
-def chosen(names: str) -> list[Row]:
-  """Returns the rows with these names, by commas, in their usual order; "" means all.
+def select(names: str) -> list[Variant]:
+  """Returns the variants with these names, by commas, in order; "" means all.
 
-  A row that decodes another one's weights doesn't bring that row along, only its run.
+  A variant that decodes another one's weights brings that one's run, not its row.
 
   Raises:
-    UserError: there is no such row.
+    UserError: there is no such variant.
   """
   wanted = [name.strip() for name in names.split(",") if name.strip()]
   for name in wanted:
-    if name not in ROWS:
-      [near] = difflib.get_close_matches(name, ROWS, n=1, cutoff=0)
+    if name not in VARIANTS:
+      [near] = difflib.get_close_matches(name, VARIANTS, n=1, cutoff=0)
       raise UserError(f"compare.rows: there is no row {name!r}. Did you mean {near!r}?")
-  return [row for name, row in ROWS.items() if not wanted or name in wanted]
+  return [variant for name, variant in VARIANTS.items() if not wanted or name in wanted]
 
 
-def configured(
-  row: Row, finetune: ml_collections.ConfigDict, seed: int
+def run_config(
+  variant: Variant, finetune: ml_collections.ConfigDict, seed: int
 ) -> ml_collections.ConfigDict:
-  """Returns the configuration of the run that a row reads."""
+  """Returns the configuration of the run that a variant decodes."""
   config = ml_collections.ConfigDict(finetune.to_dict())
-  trained = ROWS[row.trained]
+  run = VARIANTS[variant.run_name]
   config.seed = seed
-  if not trained.pretrained:
+  if not run.pretrained:
     config.init_from = ""
-  if unknown := trained.keys.keys() - flat_keys(config).keys():
-    raise UserError(f"row {trained.name} sets {unknown.pop()!r}, which is no key")
-  config.update_from_flattened_dict(dict(trained.keys))
-  if any(other.averaged and other.trained == trained.name for other in ROWS.values()):
-    config.checkpoint.max_to_keep = max(config.checkpoint.max_to_keep, AVERAGED)
+  if unknown := run.overrides.keys() - flat_keys(config).keys():
+    raise UserError(f"row {run.name} sets {unknown.pop()!r}, which is not a key")
+  config.update_from_flattened_dict(dict(run.overrides))
+  if any(other.averaged and other.run_name == run.name for other in VARIANTS.values()):
+    keep = max(config.checkpoint.max_to_keep, AVERAGED_CHECKPOINTS)
+    config.checkpoint.max_to_keep = keep
   return config

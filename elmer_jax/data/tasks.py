@@ -112,7 +112,7 @@ def register_lplm(spec: DatasetSpec) -> seqio.Task:
 def register_pairs(
   spec: DatasetSpec,
   postprocess_fn: Callable | None = text_metrics.one_line,
-  metric_fns: Sequence[Callable] = (text_metrics.rouge, text_metrics.distinct),
+  metric_fns: Sequence[Callable] = (text_metrics.rouge, text_metrics.distinct_outputs),
 ) -> seqio.Task:
   """Registers a dataset of pairs as a task with its metrics.
 

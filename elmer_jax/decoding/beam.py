@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Beam search with Hugging Face's rules for when a text is complete and a search over.
+"""Beam search with Hugging Face's rules for complete texts and for the end of a search.
 
-Of twice as many candidates as beams, the best ones that don't end are carried on; those
-that end and are among the best `beams` become complete texts. A source is done when it
-has `beams` complete texts and, unless it stops early, none of the open ones can still
-beat the worst of them.
+There are twice as many candidates as beams. The best ones without EOS stay open; those
+with EOS among the best `beams` become complete texts. A source is done when it has
+`beams` complete texts and, without early stopping, no open one can still score higher
+than the worst of them.
 """
 
 from typing import NamedTuple
@@ -17,73 +17,77 @@ from elmer_jax.decoding.incremental import (
   NEVER,
   Search,
   Sequences,
-  Writer,
+  StepDecoder,
   blank,
   constrain,
 )
 from elmer_jax.tokenizer.special_ids import EOS_ID, PAD_ID
 
-# What the beams but the first one start from, so that they don't all do the same.
-_FAR_BEHIND = -1e9
+# Start score of all beams but the first, so that they don't all choose the same.
+_LOW_SCORE = -1e9
 
 
 class _State(NamedTuple):
-  count: jax.Array  # [] int32, tokens written
-  # The texts, [B, K, T] each, behind the decoder's start; the scores of the open ones
-  # are sums of log-probabilities.
+  count: jax.Array  # [] int32, tokens so far
+  # The texts, [B, K, T] each, after the decoder's start token; the scores of the open
+  # ones are sums of log-probabilities.
   open: Sequences
   complete: Sequences
   done_B: jax.Array
   cache: list
 
 
-def search(writer: Writer, sources: int, length: int, search: Search) -> Sequences:
+def search(
+  decoder: StepDecoder, sources: int, length: int, search: Search
+) -> Sequences:
   """Finds the `search.beams` best texts of every source; traced by `decode`."""
   beams = search.beams
   ids_BxKxT = blank(sources * beams, length).reshape(sources, beams, -1)
   certain_BxKxT = jnp.zeros(ids_BxKxT.shape, jnp.float32)
-  start_K = jnp.where(jnp.arange(beams) == 0, 0.0, _FAR_BEHIND)
+  start_K = jnp.where(jnp.arange(beams) == 0, 0.0, _LOW_SCORE)
   start_BxK = jnp.broadcast_to(start_K[None], (sources, beams))
   nothing_BxKxT = jnp.full_like(ids_BxKxT, PAD_ID)
   state = jax.lax.while_loop(
     lambda state: (state.count < length) & ~state.done_B.all(),
-    lambda state: _extend(writer, state, length, search),
+    lambda state: _extend(decoder, state, length, search),
     _State(
       jnp.int32(0),
       Sequences(ids_BxKxT, start_BxK, certain_BxKxT),
       Sequences(nothing_BxKxT, jnp.full_like(start_BxK, NEVER), certain_BxKxT),
       jnp.zeros(sources, bool),
-      writer.empty_cache(sources * beams, length),
+      decoder.empty_cache(sources * beams, length),
     ),
   )
   cut_short_BxK = jnp.where(
-    state.done_B[:, None], NEVER, _normed(state.open.scores, state.count, search)
+    state.done_B[:, None], NEVER, _normalised(state.open.scores, state.count, search)
   )
   unfinished = state.open._replace(scores=cut_short_BxK)
   best = _best(beams, state.complete, unfinished)
   return Sequences(best.ids[..., 1:], best.scores, best.log_probability[..., 1:])
 
 
-def _extend(writer: Writer, state: _State, length: int, search: Search) -> _State:
-  """Writes one more token of every open text."""
+def _extend(decoder: StepDecoder, state: _State, length: int, search: Search) -> _State:
+  """Adds one token to every open text."""
   sources, beams, _ = state.open.ids.shape
   count = state.count + 1
-  candidates, parent_BxC, cache = _candidates(writer, state, length, search)
+  candidates, parent_BxC, cache = _candidates(decoder, state, length, search)
   ends_BxC = candidates.ids[..., count] == EOS_ID
 
-  # Complete: they end, and are among the best `beams` candidates.
+  # Complete texts: candidates with EOS among the best `beams`.
   counts_BxC = ends_BxC & (jnp.arange(2 * beams) < beams)[None] & ~state.done_B[:, None]
-  ended_BxC = jnp.where(counts_BxC, _normed(candidates.scores, count, search), NEVER)
+  ended_BxC = jnp.where(
+    counts_BxC, _normalised(candidates.scores, count, search), NEVER
+  )
   complete = _best(beams, state.complete, candidates._replace(scores=ended_BxC))
 
-  # Carried on: the first `beams` that don't end, in their order.
+  # Open texts: the first `beams` candidates without EOS, in their order.
   order_BxC = jnp.where(ends_BxC, 2 * beams, 0) + jnp.arange(2 * beams)[None]
-  _, carried_BxK = jax.lax.top_k(-order_BxC, beams)
-  parent_BxK = jnp.take_along_axis(parent_BxC, carried_BxK, axis=1)
+  _, open_BxK = jax.lax.top_k(-order_BxC, beams)
+  parent_BxK = jnp.take_along_axis(parent_BxC, open_BxK, axis=1)
   rows_N = (parent_BxK + jnp.arange(sources)[:, None] * beams).reshape(-1)
   return _State(
     count,
-    _pick(candidates, carried_BxK),
+    _pick(candidates, open_BxK),
     complete,
     state.done_B | _is_done(complete, candidates.scores, count, search),
     jax.tree.map(lambda rows_NxTxHxK: rows_NxTxHxK[rows_N], cache),
@@ -91,12 +95,14 @@ def _extend(writer: Writer, state: _State, length: int, search: Search) -> _Stat
 
 
 def _candidates(
-  writer: Writer, state: _State, length: int, search: Search
+  decoder: StepDecoder, state: _State, length: int, search: Search
 ) -> tuple[Sequences, jax.Array, list]:
-  """Returns the 2 · beams best texts with a token more, their parents, the cache."""
+  """Returns the 2 · beams best texts with one more token, their parents, the cache."""
   sources, beams, _ = state.open.ids.shape
   ids_NxT = state.open.ids.reshape(sources * beams, -1)
-  logits_NxV, cache = writer.step(ids_NxT[:, state.count], state.count, state.cache)
+  logits_NxV, cache = decoder.decode_step(
+    ids_NxT[:, state.count], state.count, state.cache
+  )
   log_probability_NxV = constrain(
     jax.nn.log_softmax(logits_NxV), ids_NxT, state.count, length, search
   )
@@ -119,21 +125,21 @@ def _candidates(
 def _is_done(
   complete: Sequences, sums_BxC: jax.Array, count: jax.Array, search: Search
 ) -> jax.Array:
-  """Tells [B] where no open text can find its way among the complete ones."""
+  """Returns [B], whether no open text can still become one of the complete ones."""
   worst_B = complete.scores[:, -1]
   if search.early_stopping:
     return worst_B > NEVER
-  return (worst_B > NEVER) & (worst_B >= _normed(sums_BxC[:, 0], count, search))
+  return (worst_B > NEVER) & (worst_B >= _normalised(sums_BxC[:, 0], count, search))
 
 
-def _normed(sums: jax.Array, count: jax.Array, search: Search) -> jax.Array:
+def _normalised(sums: jax.Array, count: jax.Array, search: Search) -> jax.Array:
   return sums / count.astype(jnp.float32) ** search.length_penalty
 
 
-def _best(beams: int, *lots: Sequences) -> Sequences:
-  """Returns the best `beams` of several lots, the best first, earlier lots first."""
+def _best(beams: int, *groups: Sequences) -> Sequences:
+  """Returns the best `beams` texts of all groups, earlier groups first."""
   texts = Sequences(
-    *(jnp.concatenate(parts, axis=1) for parts in zip(*lots, strict=True))
+    *(jnp.concatenate(parts, axis=1) for parts in zip(*groups, strict=True))
   )
   return _pick(texts, jax.lax.top_k(texts.scores, beams)[1])
 

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every decoder layer would say, all layers in one jitted call.
+"""The logits or predictions after every decoder layer, in one jitted call.
 
-Between the layers happens what the model was trained with: the soft-exit projection,
-or nothing; or, with exit layers given, the copies of layer permutation language
-modelling, and a token that has exited says the same in all layers above.
+The plain model is run, with what it was trained with between its layers: the soft-exit
+projection or nothing. With given exit layers, exited states are copied upward as in
+layer permutation language modelling, so a token has the same logits in all layers above
+its exit.
 """
 
 import functools
@@ -23,20 +24,20 @@ from elmer_jax.tokenizer.special_ids import PAD_ID
 
 
 class Inputs(NamedTuple):
-  """What the layers are asked about."""
+  """Source ids, masks and exit layers."""
 
   source_ids_BxS: jax.Array  # int32
-  source_mask_BxS: jax.Array | None  # bool; None: all but PAD
-  target_mask_BxT: jax.Array | None  # bool, positions that are seen; None: all
+  source_mask_BxS: jax.Array | None  # bool; None: true but for PAD
+  target_mask_BxT: jax.Array | None  # bool; None: all true
   exit_layers_BxT: jax.Array | None  # int32, 0-based; None: no copies
 
 
 class Predictions(NamedTuple):
-  """What each layer finds most likely, [layers, B, T] each."""
+  """The most likely token after each layer, [layers, B, T] each."""
 
   token_ids: jax.Array  # int32
   probability: jax.Array  # float32
-  entropy: jax.Array  # float32, nats, of the whole distribution
+  entropy: jax.Array  # float32, of the whole distribution, in nats
 
 
 _STATIC = ("config", "length", "exit", "layers")
@@ -69,7 +70,7 @@ def predictions(
   exit: str,
   layers: tuple[int, ...],
 ) -> Predictions:
-  """Returns the arg-max and how sure it is; a chunk of the logits exists at a time."""
+  """Returns predictions; a chunk of the logits exists at a time."""
   model = elmer.bind(config, params)
   states_LxBxTxD = _states(model, inputs, length, exit)
   unknown_BxT = jnp.full(states_LxBxTxD.shape[1:3], PAD_ID, jnp.int32)
@@ -88,14 +89,14 @@ def predictions(
 
 
 def _states(model: Elmer, inputs: Inputs, length: int, exit: str) -> jax.Array:
-  """Returns every layer's states as the head reads them [L, B, T, D]."""
+  """Returns the input of the head after every layer [L, B, T, D]."""
   encoded_BxSxD, mask_BxS = model.encode(
     inputs.source_ids_BxS, mask_BxS=inputs.source_mask_BxS
   )
   shape = (encoded_BxSxD.shape[0], length)
   unknown_BxT = jnp.full(shape, PAD_ID, jnp.int32)
 
-  def hand_on(index, hidden_BxTxD, carry):
+  def after_layer(index, hidden_BxTxD, carry):
     if inputs.exit_layers_BxT is not None:
       copy = lplm.copy_exited(inputs.exit_layers_BxT)
       hidden_BxTxD, carry, _ = copy(index, hidden_BxTxD, carry)
@@ -110,14 +111,14 @@ def _states(model: Elmer, inputs: Inputs, length: int, exit: str) -> jax.Array:
     encoded_BxSxD,
     mask_BxS,
     inputs.target_mask_BxT,
-    after_layer=hand_on,
+    after_layer=after_layer,
     carry=jnp.zeros((*shape, model.config.d_model), encoded_BxSxD.dtype),
   )
   return states_LxBxTxD
 
 
 def chosen(layers: Sequence[int] | None, count: int) -> tuple[int, ...]:
-  """Returns the 0-based layers that are meant, all by default; -1 is the last one.
+  """Returns 0-based layers, by default all; -1 is the last one.
 
   Raises:
     IndexError: there is no such layer.

@@ -3,12 +3,13 @@
 """One-pass decoding: all tokens of a text at once, cut at the first EOS.
 
 The number of positions is fixed beforehand and is never the reference's: the model
-says by its EOS where a text ends. Positions behind EOS count for nothing. (Only a
-comparison with the published figures gives each text positions of its own.)
+predicts EOS where a text ends, and positions after it are ignored. (Only a comparison
+with the published figures gives each text its reference's length.)
 
-What happens between the layers is the exit: "none" (plain layers), "soft" (each layer
-hands its guess upward) or "hard": a token leaves at the first layer whose distribution
-has an entropy below the threshold, and its state is copied upward from there.
+What happens between the layers depends on the exit: "none"; "soft", where the
+prediction after each layer is projected into the next layer's input; or "hard", where a
+token exits after the first layer whose distribution has an entropy below the threshold,
+and its state is copied upward.
 """
 
 import functools
@@ -20,20 +21,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.decoding import head
-from elmer_jax.decoding.cpu import bfloat16_argmax, encoder_groups
-from elmer_jax.decoding.cpu.bfloat16_argmax import Screen
-from elmer_jax.decoding.shortlist import draw_up
-from elmer_jax.model import elmer
+from elmer_jax.decoding import decoding_model
+from elmer_jax.decoding.decoding_model import DecodingParams
+from elmer_jax.decoding.layerwise_model import LayerwiseModel
+from elmer_jax.decoding.shortlist import select
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.model.elmer import Elmer
-from elmer_jax.objectives import soft_exit
 from elmer_jax.tokenizer.special_ids import EOS_ID, PAD_ID
 
 EXITS = ("none", "soft", "hard")
-# What a checkpoint can do, by its objective, first what it is for; "none" for the rest.
-# Layers trained behind the soft-exit projection mean nothing without it, the others
-# have none; copies mean something only to layers that were trained among them.
+# The exits of a checkpoint by its objective, the default first; "none" for all others.
+# Soft exit needs its projection, and layers trained with it need it; hard exit needs
+# layers that were trained with copied states.
 _FITTING = {
   "soft_exit": ("soft",),
   "hard_exit": ("hard", "none"),
@@ -42,29 +40,12 @@ _FITTING = {
 
 
 class Decoded(NamedTuple):
-  """What one pass says."""
+  """The result of one pass; without details the ids alone (hard exit has all)."""
 
-  ids: jax.Array  # [B, T] int32, the predictions of the last layer
-  # Where details were asked for:
+  ids: jax.Array  # [B, T] int32, the predictions after the last layer
   log_probability: jax.Array | None  # [B, T] float32, of those, in nats
   by_layer: jax.Array | None  # [L, B, T] int32, every layer's predictions
   exit_layers: jax.Array | None = None  # [B, T] int32, 0-based; hard exit only
-
-
-class Prepared(NamedTuple):
-  """What `decode` computes with, by its names for it, as it is read fastest."""
-
-  params: dict
-  guess_by: Screen | None
-
-
-def prepare(config: ModelConfig, params: dict) -> Prepared:
-  """Arranges parameters once for all: `decode(config, **prepared._asdict(), …)`."""
-  screens = config.dtype == "float32" and bfloat16_argmax.pays()
-  return Prepared(
-    jax.jit(elmer.for_decoding, static_argnums=0)(config, params),
-    jax.jit(bfloat16_argmax.prepare)(params["tokens"]) if screens else None,
-  )
 
 
 @functools.partial(
@@ -72,7 +53,7 @@ def prepare(config: ModelConfig, params: dict) -> Prepared:
 )
 def decode(
   config: ModelConfig,
-  params: dict,
+  params: DecodingParams,
   source_ids_BxS: jax.Array,
   *,
   length: int,
@@ -81,99 +62,94 @@ def decode(
   shortlist: int = 0,
   oracle_lengths_B: jax.Array | None = None,
   details: bool = False,
-  guess_by: Screen | None = None,
 ) -> Decoded:
   """Predicts `length` positions for each source in one pass.
 
   Args:
     config: the model's sizes.
-    params: its parameters; fastest as `elmer.for_decoding` gives them.
+    params: from `decoding_model.prepare`.
     source_ids_BxS: int32 ids with BOS and EOS, padded with PAD.
     length: target positions T.
     exit: one of `EXITS`.
-    threshold: of hard exit, in nats. With 0 no token leaves, as with "none".
-    shortlist: of soft exit: so many tokens, chosen behind the first layer for each
-      text, are what guesses below the last layer are made of; 0: all tokens are.
-    oracle_lengths_B: int32, so many positions of a text are seen and written, as if
-      `length` were that; those behind are PAD. None: all.
-    details: whether to tell more than the ids: how likely they are, for which the head
-      computes all probabilities, and each layer's predictions, for which it runs L
-      times (as it does for hard exit anyway). A token that has left says the same in
-      all layers above.
-    guess_by: of the token table, where only ids are asked of the head; see `prepare`.
+    threshold: of hard exit, in nats. With 0 no token exits, as with "none".
+    shortlist: of soft exit: the number of tokens, selected for each text after the
+      first layer, that predictions below the last layer are limited to; 0: no limit.
+    oracle_lengths_B: int32, the number of positions of each text, as if `length` were
+      that; the others are PAD. None: `length`.
+    details: whether to return more than the ids: log-probabilities, for which the head
+      computes the whole distribution, and each layer's predictions, for which it runs L
+      times (as it does for hard exit anyway). A token that has exited keeps its
+      prediction in all higher layers.
   """
-  if elmer.is_stacked(params):
-    params = elmer.for_decoding(config, params)
-  model = elmer.bind(config, params)
-  encoded_BxSxD, mask_BxS = encoder_groups.read(model, source_ids_BxS)
+  model = decoding_model.bind(config, params)
+  encoded_BxSxD, mask_BxS = model.encode(source_ids_BxS)
   shape = (source_ids_BxS.shape[0], length)
-  seen_BxT = None
+  mask_BxT = None
   if oracle_lengths_B is not None:
-    seen_BxT = jnp.arange(length)[None] < oracle_lengths_B[:, None]
+    mask_BxT = jnp.arange(length)[None] < oracle_lengths_B[:, None]
   if exit == "hard":
-    decoded = _decode_hard(model, encoded_BxSxD, mask_BxS, shape, seen_BxT, threshold)
-    return _only_seen(decoded, seen_BxT)
+    decoded = _decode_hard(model, encoded_BxSxD, mask_BxS, shape, mask_BxT, threshold)
+    return _pad_beyond_text(decoded, mask_BxT)
 
-  def guess(hidden_BxTxD, is_last, listed):
+  def predict(hidden_BxTxD, is_last, listed):
     if not shortlist or is_last:
-      with_bias = is_last or exit != "soft"
-      return head.predict(model, hidden_BxTxD, with_bias, guess_by), listed
+      return model.predict(hidden_BxTxD, is_last or exit != "soft"), listed
     if listed is None:
-      listed = draw_up(model, hidden_BxTxD, shortlist, seen_BxT, guess_by)
+      listed = select(model, hidden_BxTxD, shortlist, mask_BxT)
     return listed.predict(model, hidden_BxTxD), listed
 
-  def read(index, hidden_BxTxD, carry):
-    said, listed = carry
+  def after_layer(index, hidden_BxTxD, carry):
+    ids_BxT, log_probability_BxT, listed = carry
     is_last = index == config.decoder_layers - 1
     if is_last and details:
-      said = head.read(model, hidden_BxTxD)
+      ids_BxT, log_probability_BxT, _ = model.read_head(hidden_BxTxD)
     elif is_last or details or exit == "soft":
-      ids_BxT, listed = guess(hidden_BxTxD, is_last, listed)
-      said = head.Said(ids_BxT, None, None)
+      ids_BxT, listed = predict(hidden_BxTxD, is_last, listed)
     if exit == "soft" and not is_last:
-      hidden_BxTxD = soft_exit.project(model, hidden_BxTxD, said.ids)
-    return hidden_BxTxD, (said, listed), said.ids if details else None
+      hidden_BxTxD = model.project_prediction(hidden_BxTxD, ids_BxT)
+    carry = (ids_BxT, log_probability_BxT, listed)
+    return hidden_BxTxD, carry, ids_BxT if details else None
 
-  _, (said, _), by_layer_LxBxT = model.decode(
+  _, (ids_BxT, log_probability_BxT, _), by_layer_LxBxT = model.decode(
     model.blank_target(*shape),
     encoded_BxSxD,
     mask_BxS,
-    seen_BxT,
-    after_layer=read,
-    carry=(None, None),
+    mask_BxT,
+    after_layer=after_layer,
+    carry=(None, None, None),
   )
-  decoded = Decoded(said.ids, said.log_probability, by_layer_LxBxT)
-  return _only_seen(decoded, seen_BxT)
+  decoded = Decoded(ids_BxT, log_probability_BxT, by_layer_LxBxT)
+  return _pad_beyond_text(decoded, mask_BxT)
 
 
-def _only_seen(decoded: Decoded, seen_BxT: jax.Array | None) -> Decoded:
-  """Returns PAD for positions that don't exist for a text."""
-  if seen_BxT is None:
+def _pad_beyond_text(decoded: Decoded, mask_BxT: jax.Array | None) -> Decoded:
+  """Writes PAD where the mask is false."""
+  if mask_BxT is None:
     return decoded
-  return decoded._replace(ids=jnp.where(seen_BxT, decoded.ids, PAD_ID))
+  return decoded._replace(ids=jnp.where(mask_BxT, decoded.ids, PAD_ID))
 
 
 def _decode_hard(
-  model: Elmer,
+  model: LayerwiseModel,
   encoded_BxSxD: jax.Array,
   mask_BxS: jax.Array,
   shape: tuple[int, int],
-  seen_BxT: jax.Array | None,
+  mask_BxT: jax.Array | None,
   threshold: jax.Array,
 ) -> Decoded:
-  """Runs all layers; whoever has left stands still in those above.
+  """Runs all layers and copies the states of exited tokens upward.
 
-  The head says all at each of them, so details cost nothing.
+  The head is applied after each layer, so details cost nothing.
   """
 
-  def leave(index, raw_BxTxD, carry):
-    left_BxT, state_BxTxD, exit_layers_BxT, _ = carry
-    state_BxTxD = jnp.where(left_BxT[..., None], state_BxTxD, raw_BxTxD)
-    exit_layers_BxT = jnp.where(left_BxT, exit_layers_BxT, index)
-    said = head.read(model, state_BxTxD)
-    left_BxT |= said.entropy < threshold
-    carry = left_BxT, state_BxTxD, exit_layers_BxT, said.log_probability
-    return state_BxTxD, carry, said.ids
+  def after_layer(index, raw_BxTxD, carry):
+    exited_BxT, state_BxTxD, exit_layers_BxT, _ = carry
+    state_BxTxD = jnp.where(exited_BxT[..., None], state_BxTxD, raw_BxTxD)
+    exit_layers_BxT = jnp.where(exited_BxT, exit_layers_BxT, index)
+    prediction = model.read_head(state_BxTxD)
+    exited_BxT |= prediction.entropy < threshold
+    carry = exited_BxT, state_BxTxD, exit_layers_BxT, prediction.log_probability
+    return state_BxTxD, carry, prediction.ids
 
   start = (
     jnp.zeros(shape, bool),
@@ -181,19 +157,21 @@ def _decode_hard(
     jnp.zeros(shape, jnp.int32),
     jnp.zeros(shape, jnp.float32),
   )
-  _, (_, _, exit_layers_BxT, best_BxT), by_layer_LxBxT = model.decode(
+  _, (_, _, exit_layers_BxT, log_probability_BxT), by_layer_LxBxT = model.decode(
     model.blank_target(*shape),
     encoded_BxSxD,
     mask_BxS,
-    seen_BxT,
-    after_layer=leave,
+    mask_BxT,
+    after_layer=after_layer,
     carry=start,
   )
-  return Decoded(by_layer_LxBxT[-1], best_BxT, by_layer_LxBxT, exit_layers_BxT)
+  return Decoded(
+    by_layer_LxBxT[-1], log_probability_BxT, by_layer_LxBxT, exit_layers_BxT
+  )
 
 
 def default_exit(objective_name: str) -> str:
-  """Returns the exit that a model trained with this objective is for."""
+  """Returns the exit that a model trained with this objective uses by default."""
   return _FITTING.get(objective_name, ("none",))[0]
 
 
@@ -210,19 +188,19 @@ def check_exit(exit: str, objective_name: str) -> None:
 
 
 def check_threshold(threshold: float, exit: str, vocabulary_size: int) -> None:
-  """Raises `UserError` for a threshold that no entropy can meet or has a use for."""
+  """Raises `UserError` for a threshold out of range or without hard exit."""
   if exit != "hard":
     raise UserError(f"--threshold={threshold} is for --exit=hard; the exit is {exit}")
   highest = math.log(vocabulary_size)
   if not 0 <= threshold <= highest:
     raise UserError(
-      f"--threshold={threshold} must lie between 0 (no token leaves early) and "
-      f"{highest:.2f} nats, the entropy of a guess among {vocabulary_size} tokens"
+      f"--threshold={threshold} must lie between 0 (no token exits early) and "
+      f"{highest:.2f} nats, the entropy of {vocabulary_size} equally likely tokens"
     )
 
 
 def check_shortlist(size: int, exit: str, vocabulary_size: int) -> None:
-  """Raises `UserError` for a shortlist that nobody reads or that can't be drawn up."""
+  """Raises `UserError` for a shortlist out of range or without soft exit."""
   if exit != "soft":
     raise UserError(f"--shortlist={size} is for --exit=soft; the exit is {exit}")
   if not 1 <= size <= vocabulary_size:
@@ -233,7 +211,7 @@ def check_shortlist(size: int, exit: str, vocabulary_size: int) -> None:
 
 
 def text_length(ids_T: np.ndarray) -> int:
-  """Returns how many tokens stand before the first EOS or PAD."""
+  """Returns the number of tokens before the first EOS or PAD."""
   ends = np.flatnonzero((ids_T == EOS_ID) | (ids_T == PAD_ID))
   return int(ends[0]) if ends.size else len(ids_T)
 
@@ -244,7 +222,7 @@ def without_repeats(ids_T: np.ndarray) -> np.ndarray:
 
 
 def last_change(by_layer_LxT: np.ndarray) -> np.ndarray:
-  """Returns [T], the 0-based layer from which on a prediction stays as it ends."""
+  """Returns [T], the first 0-based layer after which a prediction does not change."""
   differs_LxT = by_layer_LxT != by_layer_LxT[-1:]
   layers_L = np.arange(1, len(by_layer_LxT) + 1)
   return (differs_LxT * layers_L[:, None]).max(0)

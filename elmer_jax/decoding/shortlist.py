@@ -1,39 +1,34 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Soft exit's guesses from a text's own shortlist of tokens; an approximation.
+"""Soft exit with predictions from a shortlist of tokens per text; an approximation.
 
-The head costs more than a layer, and soft exit asks it behind every one. What a text
-may say is mostly known behind the first: so there the whole head is asked which tokens
-come nearest to being some position's best, and the layers between it and the last
-choose among those. The last one, which writes the text, has the whole vocabulary.
+The head costs more than a layer, and soft exit applies it after every layer. Most
+tokens of a text are among the likely ones after the first layer. So the whole head is
+applied there and after the last layer; in between, predictions are limited to the
+tokens whose scores come closest to the best score of some position.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from elmer_jax.decoding.cpu.bfloat16_argmax import Screen
-from elmer_jax.model.elmer import Elmer
+from elmer_jax.decoding.layerwise_model import LayerwiseModel
 from elmer_jax.objectives.linear_cross_entropy import logits_by_id
-
-_TEXTS = 8  # whose logits exist at one time on an accelerator
 
 
 class Shortlist(NamedTuple):
-  """K tokens of each text, and what the head has of them."""
+  """K tokens of each text, and the head's rows for them."""
 
-  ids_BxK: jax.Array  # int32, rising, so that the lowest wins among equals
+  ids_BxK: jax.Array  # int32, ascending, so that the lowest id wins among equals
   table_BxKxD: jax.Array
-  bias_BxK: jax.Array  # float32, what is added to the products for the choice
+  bias_BxK: jax.Array  # float32, added to the products before the arg-max
 
-  def predict(self, model: Elmer, hidden_BxTxD: jax.Array) -> jax.Array:
-    """Returns the likeliest of these tokens behind a layer, int32 [B, T]."""
-    states_BxTxD = model.decoder.off_ramp(hidden_BxTxD)
+  def predict(self, model: LayerwiseModel, hidden_BxTxD: jax.Array) -> jax.Array:
+    """Returns the likeliest of these tokens after a layer, int32 [B, T]."""
     scores_BxTxK = jnp.einsum(
       "btd,bkd->btk",
-      states_BxTxD.astype(self.table_BxKxD.dtype),
+      model.off_ramp(hidden_BxTxD).astype(self.table_BxKxD.dtype),
       self.table_BxKxD,
       preferred_element_type=jnp.float32,
     )
@@ -43,40 +38,34 @@ class Shortlist(NamedTuple):
     return jnp.where(is_best_BxTxK, self.ids_BxK[:, None], none).min(-1)
 
 
-def draw_up(
-  model: Elmer,
+def select(
+  model: LayerwiseModel,
   hidden_BxTxD: jax.Array,
   size: int,
-  seen_BxT: jax.Array | None = None,
-  rough: Screen | None = None,
+  mask_BxT: jax.Array | None = None,
 ) -> Shortlist:
-  """Returns the tokens that lag least behind the best one of some position.
+  """Returns the tokens with the smallest gap to the best score of some position.
 
   Args:
-    model: whose head is asked, without the choice's bias.
+    model: whose `ranking_head` gives the scores.
     hidden_BxTxD: the first layer's output.
-    size: K; with T or more of them, each position's best is among them (as `rough`
-      ranks them, where it is given).
-    seen_BxT: bool, which positions exist; None: all.
-    rough: the table in bfloat16, where that is faster: good enough for this.
+    size: K; with K ≥ T the best token of every position is included (as
+      `ranking_head` ranks them).
+    mask_BxT: bool, false for positions beyond the text; None: nowhere.
   """
   head = model.head(choose_with_bias=False)
-  shift_V = head.bias_V + head.choice_shift_V
-  asked = head if rough is None else head._replace(table_VxD=rough.table_VxD)
-  if seen_BxT is None:
-    seen_BxT = jnp.ones(hidden_BxTxD.shape[:2], bool)
+  ranking_head = model.ranking_head()
+  if mask_BxT is None:
+    mask_BxT = jnp.ones(hidden_BxTxD.shape[:2], bool)
 
-  def of_text(text) -> jax.Array:
-    states_TxD, seen_T = text
-    logits_VxT = logits_by_id(states_TxD.astype(asked.table_VxD.dtype), asked)
+  def select_text(text) -> jax.Array:
+    states_TxD, mask_T = text
+    logits_VxT = logits_by_id(states_TxD, ranking_head)
     scores_VxT = logits_VxT + head.choice_shift_V[:, None]
-    lag_VxT = scores_VxT.max(0)[None] - scores_VxT
-    lag_V = jnp.where(seen_T[None], lag_VxT, jnp.inf).min(1)
-    return jnp.sort(jax.lax.top_k(-lag_V, size)[1])
+    gap_VxT = scores_VxT.max(0)[None] - scores_VxT
+    gap_V = jnp.where(mask_T[None], gap_VxT, jnp.inf).min(1)
+    return jnp.sort(jax.lax.top_k(-gap_V, size)[1])
 
-  ids_BxK = jax.lax.platform_dependent(
-    (model.decoder.off_ramp(hidden_BxTxD), seen_BxT),
-    cpu=functools.partial(jax.lax.map, of_text),
-    default=functools.partial(jax.lax.map, of_text, batch_size=_TEXTS),
-  )
-  return Shortlist(ids_BxK, head.table_VxD[ids_BxK], shift_V[ids_BxK])
+  ids_BxK = model.map_texts(select_text, (model.off_ramp(hidden_BxTxD), mask_BxT))
+  bias_V = head.bias_V + head.choice_shift_V
+  return Shortlist(ids_BxK, head.table_VxD[ids_BxK], bias_V[ids_BxK])

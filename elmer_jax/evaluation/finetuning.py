@@ -1,14 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a fine-tuned model's texts are worth, beside texts that need no model.
+"""Evaluates a fine-tuned model: its scores, and those of variants and baselines.
 
-Everything is scored by `seqio.Evaluator` with the metric functions of the task: the
-model (named after its exit, `soft_exit`, `hard_exit` or `none`, or `autoregressive`),
-the same with adjacent repeats kept (`_repeats_kept`; only of one-pass models), the same
-with every source replaced by another example's (`_shuffled_source`), and the baselines.
-Of a model with hard exit, the same with every token running through all layers
-(`_without_exits`) too. On demand, a one-pass model's texts with as many positions as
-the reference has tokens (`_oracle_length`): so were published figures taken.
+`seqio.Evaluator` scores these systems with the metric functions of the task:
+
+soft_exit, hard_exit, none, autoregressive   the model, named after its decoding
+…_repeats_kept      the same with adjacent repeats kept (one-pass models only)
+…_shuffled_source   the same with every source replaced by another example's
+…_without_exits     hard exit with every token running through all layers
+…_oracle_length     on demand: one pass with as many positions as the reference has
+                    tokens, the setting of published figures
+baseline_…          `evaluation.baselines`
 """
 
 import contextlib
@@ -30,12 +32,10 @@ from elmer_jax.data.datasets import dataset_files
 from elmer_jax.data.datasets.dataset import DatasetSpec
 from elmer_jax.data.datasets.local_files import pair_files_dataset
 from elmer_jax.decoding import one_pass
-from elmer_jax.evaluation import baselines
+from elmer_jax.evaluation import baselines, samples
 from elmer_jax.generation import api
 
-SAMPLES = 20
-# Of more training pairs than these, the baselines see the first ones.
-_TRAINING_PAIRS = 100_000
+_TRAINING_PAIRS = 100_000  # the first ones; baselines are fitted to these
 
 Rows = Sequence[np.ndarray]  # token ids int32 [n] of every example
 
@@ -48,7 +48,7 @@ def evaluate_finetuning(
   settings: Mapping[str, object],
   oracle_length: bool = False,
 ) -> tuple[dict, list[dict]]:
-  """Decodes and scores the examples of a split: all, or those that are drawn.
+  """Decodes and scores the examples of a split: all, or `evaluate.examples` of them.
 
   Args:
     config: of the run.
@@ -64,7 +64,7 @@ def evaluate_finetuning(
     reference and output of every example.
 
   Raises:
-    UserError: the task is none of pairs, or has no such split.
+    UserError: the task does not consist of pairs, or has no such split.
   """
   tasks.use_vocabulary(orbax_checkpoint.find_checkpoint(workdir)[0] / "vocabulary")
   with _task(config) as task:
@@ -73,36 +73,36 @@ def evaluate_finetuning(
       has = ", ".join(spec.splits)
       raise UserError(f"task {config.data.task} has no split {split!r}; it has {has}")
     evaluator = _Evaluator(task, model, split, config.evaluate.examples)
-    writers = _baselines(spec, split)
+    baseline_of = _baselines(spec, split)
     sources = [source for source, _ in evaluator.pairs]
     every_token = _generate(model, sources, settings)
     results = every_token
     if model.objective != "autoregressive":
       results = [api.without_repeats(model, result) for result in every_token]
-    name = _name(model, settings)
-    systems = _model_systems(name, every_token, results)
-    if name == "hard_exit":
+    main = _name(model, settings)
+    systems = _model_systems(main, every_token, results)
+    if main == "hard_exit":
       all_layers = api.generate(model, sources, exit="none", details=False)
       systems["hard_exit_without_exits"] = [result.token_ids for result in all_layers]
     by_oracle = None
     if oracle_length:
       lengths = _lengths(model, [reference for _, reference in evaluator.pairs])
       by_oracle = api.generate(model, sources, oracle_lengths=lengths, **settings)
-      systems[f"{name}_oracle_length"] = [result.token_ids for result in by_oracle]
-    for name, writer in writers.items():
-      systems[name] = model.vocabulary.encode_batch(list(map(writer, sources)))
+      systems[f"{main}_oracle_length"] = [result.token_ids for result in by_oracle]
+    for name, baseline in baseline_of.items():
+      systems[name] = model.vocabulary.encode_batch(list(map(baseline, sources)))
     scores = {name: evaluator.scores(rows) for name, rows in systems.items()}
 
-  main = next(iter(scores))
   tokens = sum(len(result.token_ids) for result in every_token)
   found = {
+    "format": samples.FORMAT,
     "split": split,
     "examples": len(results),
     "drawn": config.evaluate.examples,
     "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params)),
     "distinct_outputs": scores[main]["distinct_outputs"],
     "removed_repeats": sum(r.removed_repeats for r in results) / max(tokens, 1),
-    "mean_exit_layer": mean_exit_layer(model, every_token, name == "hard_exit"),
+    "mean_exit_layer": mean_exit_layer(model, every_token, main == "hard_exit"),
     "systems": scores,
     "samples": _samples(model, evaluator.pairs, results),
   }
@@ -118,7 +118,7 @@ def evaluate_finetuning(
 
 
 def _lengths(model: api.Model, references: Sequence[str]) -> list[int]:
-  """Returns the tokens of references, EOS included, as far as the model has room."""
+  """Returns the tokens of references with EOS, at most the model's positions."""
   rows = model.vocabulary.encode_batch(list(references))
   return [min(len(ids) + 1, model.target_length) for ids in rows]
 
@@ -126,9 +126,9 @@ def _lengths(model: api.Model, references: Sequence[str]) -> list[int]:
 def mean_exit_layer(
   model: api.Model, results: Sequence[api.Result], is_hard: bool
 ) -> float | None:
-  """Returns the decoder layers that a token runs through, over all tokens before EOS.
+  """Returns the mean of the decoder layers that tokens before EOS run through.
 
-  Only hard exit spares any. None where there is no token.
+  Fewer than all only with hard exit. None if there are no tokens.
   """
   if not is_hard:
     return float(model.config.decoder_layers)
@@ -142,12 +142,12 @@ def _generate(
   start = time.monotonic()
   results = api.generate(model, sources, remove_repeats=False, **settings)
   seconds = time.monotonic() - start
-  logging.info("%d texts written in %.1f s", len(results), seconds)
+  logging.info("%d texts generated in %.1f s", len(results), seconds)
   return results
 
 
 def _name(model: api.Model, settings: Mapping[str, object]) -> str:
-  """Returns how the model's own system is called, by how it writes."""
+  """Returns the name of the model's own system, by its decoding."""
   if model.objective == "autoregressive":
     return model.objective
   exit = settings.get("exit") or one_pass.default_exit(model.objective)
@@ -157,13 +157,13 @@ def _name(model: api.Model, settings: Mapping[str, object]) -> str:
 def _model_systems(
   name: str, every_token: Sequence[api.Result], results: Sequence[api.Result]
 ) -> dict[str, Rows]:
-  """Returns the ids of the model's texts and of their variants, by name."""
+  """Returns the ids of the model's outputs and of their variants, by name."""
   ids = [result.token_ids for result in results]
   systems = {name: ids}
   if results is not every_token:
     systems[f"{name}_repeats_kept"] = [result.token_ids for result in every_token]
-  # A text follows from its source alone, so exchanging the texts does the same. The
-  # neighbours' won't do: they often are about the same thing.
+  # An output depends on its source alone, so exchanging outputs exchanges sources.
+  # Neighbouring examples often have the same subject; those half-way on do not.
   half = len(ids) // 2
   systems[f"{name}_shuffled_source"] = ids[half:] + ids[:half]
   return systems
@@ -171,7 +171,7 @@ def _model_systems(
 
 @contextlib.contextmanager
 def _task(config: ml_collections.ConfigDict) -> Iterator[seqio.Task]:
-  """Yields the task of a run; own pairs are one as long as they are needed."""
+  """Yields the task of a run; one of the user's own pairs exists within the context."""
   if dataset_files.has_own_files(config):
     spec = pair_files_dataset("own_pairs", config.data.files)
     try:
@@ -215,10 +215,10 @@ class _Evaluator:
       raise UserError(f"task {task.name} has no examples in its split {split!r}")
 
   def scores(self, rows: Rows) -> dict[str, float]:
-    """Returns what the task's metric functions say of generated ids."""
+    """Returns the scores of generated ids by the task's metric functions."""
 
     def predict(dataset) -> list[tuple[int, np.ndarray]]:
-      del dataset  # has the references as well; all decoding was done from the sources
+      del dataset  # the ids were decoded from the sources alone
       return tasks.predictions(rows)
 
     with quiet():
@@ -227,10 +227,10 @@ class _Evaluator:
     return {name: float(value) for name, value in metrics.items()}
 
 
-def _baselines(spec: DatasetSpec, split: str) -> Mapping[str, baselines.Writer]:
-  """Returns the baselines, chosen on pairs that are not the scored ones.
+def _baselines(spec: DatasetSpec, split: str) -> Mapping[str, baselines.Baseline]:
+  """Returns baselines fitted to pairs other than the scored ones.
 
-  Without a training split there are none that learn from it.
+  There are none without a training split.
   """
   if "train" not in spec.splits:
     return {}
@@ -250,18 +250,23 @@ def _samples(
   pairs: Sequence[tuple[str, str]],
   results: Sequence[api.Result],
 ) -> list[dict]:
-  """Describes some examples, spread over all, with what every layer predicted."""
-  pieces = model.vocabulary.pieces
+  """Describes examples that are evenly spaced, and what each layer predicted."""
+  vocabulary, rows = model.vocabulary, model.source_rows()
+  chosen = baselines.evenly_spaced(
+    list(zip(pairs, results, strict=True)), samples.COUNT
+  )
   return [
-    {
-      "source": source,
-      "reference": reference,
-      "output": result.text,
-      "pieces": pieces(result.token_ids),
-      "layers": [pieces(ids_N) for ids_N in result.by_layer],
-      "exit_layers": result.exit_layers.tolist(),
-    }
-    for (source, reference), result in baselines.spread(
-      list(zip(pairs, results, strict=True)), SAMPLES
+    samples.describe(
+      vocabulary,
+      {
+        "source": source,
+        "source_read": vocabulary.decode(rows.rows([source], 1)[0]),
+        "reference": reference,
+        "output": result.text,
+      },
+      result.token_ids,
+      result.by_layer,
+      result.exit_layers + 1,
     )
+    for (source, reference), result in chosen
   ]

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""What pre-training achieved: its loss beside the losses that mean something.
+"""Evaluates a pre-trained model: its loss and the losses to compare it with.
 
-A model that ignores its input can reach the unigram loss; one that uses it does worse
-when every source is replaced by another example's.
+A model that ignores its input can reach the unigram loss. A model that uses its input
+has a higher loss when every source is replaced by another example's.
 """
 
 import json
@@ -16,6 +16,7 @@ import numpy as np
 from elmer_jax import configuration, objectives
 from elmer_jax.data import prepared_data
 from elmer_jax.decoding import one_pass
+from elmer_jax.evaluation import samples
 from elmer_jax.generation import api
 from elmer_jax.parallel.mesh import make_mesh
 from elmer_jax.tokenizer import mask_text
@@ -23,8 +24,6 @@ from elmer_jax.tokenizer.special_ids import PAD_ID
 from elmer_jax.training.optimizer import make_optimizer
 from elmer_jax.training.step import make_program
 from elmer_jax.training.validation import validate, validation_batches
-
-SAMPLES = 20
 
 Rows = dict[str, np.ndarray]
 
@@ -49,17 +48,18 @@ def evaluate_pretraining(
   with jax.set_mesh(mesh):
     params = jax.device_put(model.params, program.shardings.params)
     own = validate(program, params, mesh, held_out, config.seed)
-    foreign = validate(
-      program, params, mesh, with_foreign_sources(held_out), config.seed
+    shuffled = validate(
+      program, params, mesh, with_shuffled_sources(held_out), config.seed
     )
   train_caches = prepared_data.open_caches(config, workdir, model.vocabulary, "train")
   counts_V = sum(cache.unigrams() for cache, _ in train_caches)
   history = _history(workdir)
   return {
+    "format": samples.FORMAT,
     "initial_validation_loss": history["initial"],
     "final_validation_loss": own["loss"],
     "unigram_loss": unigram_loss(counts_V, held_out),
-    "shuffled_source_loss": foreign["loss"],
+    "shuffled_source_loss": shuffled["loss"],
     "tokens_per_second": history["tokens_per_second"],
     "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
     "examples": sum(len(rows["target_ids"]) for rows in held_out),
@@ -67,8 +67,8 @@ def evaluate_pretraining(
   }
 
 
-def with_foreign_sources(batches: list[Rows]) -> list[Rows]:
-  """Gives every example the source of another, one half of the examples away."""
+def with_shuffled_sources(batches: list[Rows]) -> list[Rows]:
+  """Returns batches where every example has the source of the example half-way on."""
   sources = np.concatenate([rows["source_ids"] for rows in batches])
   size = len(batches[0]["source_ids"])
   moved = np.roll(sources, len(sources) // 2, axis=0)
@@ -81,7 +81,7 @@ def with_foreign_sources(batches: list[Rows]) -> list[Rows]:
 def unigram_loss(counts_V: np.ndarray, batches: list[Rows]) -> float:
   """Returns the cross-entropy of the targets under the training split's frequencies.
 
-  Every id is given one occurrence more, so that unseen ones have a probability.
+  Add-one smoothing gives unseen ids a probability.
   """
   log_p_V = np.log(counts_V + 1.0) - np.log((counts_V + 1.0).sum())
   targets = np.concatenate([rows["target_ids"].ravel() for rows in batches])
@@ -98,16 +98,16 @@ def _history(workdir: str) -> dict[str, float]:
 
 
 def _samples(model: api.Model, batches: list[Rows]) -> list[dict]:
-  """Lets the model restore texts that are spread over the validation batches."""
+  """Decodes texts evenly spaced over the validation batches, all layers of each."""
   every = {
     name: np.concatenate([rows[name] for rows in batches])
     for name in ("source_ids", "target_ids")
   }
-  chosen = np.linspace(0, len(every["source_ids"]) - 1, SAMPLES).astype(int)
+  chosen = np.linspace(0, len(every["source_ids"]) - 1, samples.COUNT).astype(int)
   sources, targets = every["source_ids"][chosen], every["target_ids"][chosen]
   decoded = one_pass.decode(
     model.config,
-    model.params,
+    model.prepared,
     sources,
     length=targets.shape[1],
     exit="none",
@@ -115,17 +115,17 @@ def _samples(model: api.Model, batches: list[Rows]) -> list[dict]:
   )
   by_layer_LxBxT = np.asarray(decoded.by_layer)
   vocabulary = model.vocabulary
-  samples = []
+  found = []
   for row, ids_T in enumerate(np.asarray(decoded.ids)):
-    end = one_pass.text_length(ids_T)
-    samples.append(
-      {
-        "source": mask_text.decode(vocabulary, sources[row]),
-        "target": vocabulary.decode(targets[row]),
-        "output": vocabulary.decode(ids_T[:end]),
-        "pieces": vocabulary.pieces(ids_T[:end]),
-        "layers": [vocabulary.pieces(ids) for ids in by_layer_LxBxT[:, row, :end]],
-        "exit_layers": one_pass.last_change(by_layer_LxBxT[:, row, :end]).tolist(),
-      }
+    ids_N = ids_T[: one_pass.text_length(ids_T)]
+    by_layer_LxN = by_layer_LxBxT[:, row, : len(ids_N)]
+    texts = {
+      "source": mask_text.decode(vocabulary, sources[row]),
+      "target": vocabulary.decode(targets[row]),
+      "output": vocabulary.decode(ids_N),
+    }
+    exit_layers_N = one_pass.last_change(by_layer_LxN) + 1
+    found.append(
+      samples.describe(vocabulary, texts, ids_N, by_layer_LxN, exit_layers_N)
     )
-  return samples
+  return found

@@ -11,7 +11,8 @@ import jax
 from elmer_jax import configuration
 from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.core.errors import UserError
-from elmer_jax.decoding import off_ramps, one_pass
+from elmer_jax.decoding import decoding_model, off_ramps, one_pass
+from elmer_jax.decoding.decoding_model import DecodingParams
 from elmer_jax.decoding.gate import gate_file, gated_decoding
 from elmer_jax.decoding.incremental import Search
 from elmer_jax.decoding.off_ramps import Predictions
@@ -57,9 +58,9 @@ class Model:
     return SourceRows(self.vocabulary, self.source_length, has_masks)
 
   @functools.cached_property
-  def prepared(self) -> one_pass.Prepared:
-    """The parameters as one-pass decoding reads them, made when first asked for."""
-    return one_pass.prepare(self.config, self.params)
+  def prepared(self) -> DecodingParams:
+    """The parameters arranged for decoding, at the first use."""
+    return decoding_model.prepare(self.config, self.params)
 
   def check_length(self, length: int) -> None:
     """Raises `UserError` unless there are so many target positions."""

@@ -84,8 +84,8 @@ def _decode(
   if how.exit != "gated":
     return one_pass.decode(
       model.config,
-      **model.prepared._asdict(),
-      source_ids_BxS=rows_BxS,
+      model.prepared,
+      rows_BxS,
       exit=how.exit,
       shortlist=how.shortlist,
       oracle_lengths_B=oracle_lengths_B,
@@ -94,8 +94,8 @@ def _decode(
   within = model.within_gate
   found = gated_decoding.decode(
     within.config,
-    **within.prepared._asdict(),
-    gate=model.gate.gate,
+    within.prepared,
+    model.gate.gate,
     source_ids_BxS=rows_BxS,
     trim=model.gate.trim,
     **common,
@@ -120,7 +120,7 @@ def token_by_token(
 ) -> Iterator[Result]:
   """Yields the best text of each row, of so many tokens at most."""
   found = autoregressive.decode(
-    model.config, model.params, rows_BxS, length=length + 1, search=search
+    model.config, model.prepared, rows_BxS, length=length + 1, search=search
   )
   best_BxT = np.asarray(found.ids[:, 0])
   confidence_BxT = np.exp(np.asarray(found.log_probability[:, 0]))

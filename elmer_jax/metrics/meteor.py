@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""METEOR 1.5, which is a Java program: what the figure needs, and running it.
+"""METEOR 1.5: finds and runs its Java program.
 
 The program and its English tables come with the package pycocoevalcap, the extra
 `meteor`. Exact matches, stems, WordNet synonyms and paraphrases count, with the default
@@ -24,16 +24,16 @@ _MEMORY = "-Xmx2G"
 def meteor(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
   """Returns {"meteor": 0 to 100} over all texts together.
 
-  Nothing, {}, where Java or the extra is missing: said once, in a warning.
+  Where Java or the extra is missing, returns {} and logs one warning.
   """
   program = _program()
   if isinstance(program, str):
-    _warn_once(f"METEOR is left out: {program}")
+    _warn_once(f"METEOR is skipped: {program}")
     return {}
   with tempfile.TemporaryDirectory() as folder:
     paths = [Path(folder, name) for name in ("predictions", "targets")]
     for path, texts in zip(paths, (predictions, targets), strict=True):
-      # A line is a text: whatever Java takes for a line break must not be inside one.
+      # One text per line: no character that Java reads as a line break may be inside.
       path.write_text(
         "".join(" ".join(text.split()) + "\n" for text in texts), "utf-8", newline="\n"
       )
@@ -45,12 +45,12 @@ def meteor(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, floa
     return {"meteor": 100 * float(done.stdout.split()[-1])}
   except (IndexError, ValueError):
     reason = (done.stderr.strip().splitlines() or ["it printed nothing"])[0]
-    _warn_once(f"METEOR is left out: its program failed ({reason})")
+    _warn_once(f"METEOR is skipped: its program failed ({reason})")
     return {}
 
 
 def _program() -> Path | str:
-  """Returns the Java program, or what is missing."""
+  """Returns the path of the Java program, or a message about what is missing."""
   package = importlib.util.find_spec("pycocoevalcap")
   if package is None:
     return "install the extra `meteor` (pip install pycocoevalcap)"

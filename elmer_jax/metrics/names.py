@@ -1,9 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Names for people: of scores, and of the systems that an evaluation compares."""
+"""Display names of scores and of the systems that an evaluation compares."""
 
-# What tasks are scored by (`data.metrics`). The first that a task has is the main one.
-SCORES = {
+from collections.abc import Container
+
+# By the keys of the metric functions. The first that a task has is its main score.
+SCORE_NAMES = {
   "rougeL": "ROUGE-L",
   "bleu2": "BLEU-2",
   "rouge1": "ROUGE-1",
@@ -19,7 +21,7 @@ SCORES = {
 _KEPT = "the same, adjacent repeats kept"
 _SHUFFLED = "the same, each source replaced by another example's"
 _ORACLE = "the same, given the references' lengths (no fair score)"
-SYSTEMS = {
+SYSTEM_NAMES = {
   "soft_exit": "ELMER, soft exit",
   "soft_exit_repeats_kept": _KEPT,
   "soft_exit_shuffled_source": _SHUFFLED,
@@ -40,3 +42,8 @@ SYSTEMS = {
   "baseline_lead": "First sentence of the source",
   "baseline_name": "Name, spelled out",
 }
+
+
+def main_score(scores: Container[str]) -> str:
+  """Returns the key of the main score among those of a system."""
+  return next(key for key in SCORE_NAMES if key in scores)

@@ -1,23 +1,22 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Words to stems as the program ROUGE-1.5.5 does it, by which papers are scored.
+"""The stemming of ROUGE-1.5.5, the program that scored published results.
 
-That program looks a word up in a list of irregular English forms first, and takes the
-base form as it stands; other words it cuts by Porter's algorithm in its first version.
-Words of up to three letters stay what they are. rouge-score has the rules alone, and
-in a later version: "said" and "say", "been" and "be" don't match, and the same texts
-get up to 0.45 points less ROUGE-1. The list here holds the irregular verbs, plurals and
-comparisons of everyday English; that of ROUGE is WordNet's, which is longer.
-`benchmarks/xsum_rouge.py` compares with published figures.
+It looks up a word in a list of irregular English forms and takes the base form; other
+words are stemmed by the original version of Porter's algorithm. Words of up to three
+letters are not changed. rouge-score applies only a later version of Porter's rules:
+"took" and "take", "been" and "be" don't match, and ROUGE-1 is up to 0.45 points lower.
+The list here has the irregular verbs, plurals and comparisons of everyday English;
+ROUGE uses WordNet's, which is longer. `benchmarks/xsum_rouge.py` compares with
+published figures.
 """
 
 import functools
 
-# Porter's rules, and ROUGE's list, leave words of up to so many letters alone.
-SHORTEST = 3
+SHORTEST = 3  # letters; words up to this length are not changed
 
 # A base form, then its irregular forms; a semicolon between words. Forms of up to three
-# letters (was, had, ran) are left out, as they are never looked up.
+# letters (was, had, ran) are never looked up.
 _VERBS = """
 arise arose arisen; awake awoke awoken; be been were; bear bore born borne; beat beaten;
 become became; befall befell befallen; begin began begun; behold beheld; bend bent; bid
@@ -83,7 +82,7 @@ luckier luckiest; pretty prettier prettiest; ugly uglier ugliest; tiny tinier ti
 
 @functools.cache
 def irregular_forms() -> dict[str, str]:
-  """Returns {"said": "say", …}: the base forms of irregular words."""
+  """Returns the base forms of irregular words: {"took": "take", …}."""
   found = {}
   for table in (_VERBS, _NOUNS, _COMPARISONS):
     for entry in table.split(";"):

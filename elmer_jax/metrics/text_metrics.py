@@ -1,23 +1,23 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a generated text is compared by, as functions of texts that seqio can call.
+"""Metrics of generated texts, as functions that seqio can call.
 
-Everything but the share of distinct outputs is 0 to 100. The settings:
+Scores are 0 to 100, except `distinct_outputs`. The settings:
 
-rouge1, rouge2, rougeL   of every pair of texts the F-measure, then the mean. Package
-    rouge-score with the tokens of ROUGE-1.5.5: lower case, everything but a-z and 0-9
-    taken for space, stems by `stemming`, no stop words left out. So texts in another
-    script than Latin score nothing. ROUGE-L takes the whole text for one sequence.
-    Published figures of ROUGE-1.5.5 come out within 0.02 (benchmarks/xsum_rouge.py);
-    rouge-score's own stems would give up to 0.45 less.
-rougeLsum   ROUGE-L of summaries of several lines: for each line of the reference the
+rouge1, rouge2, rougeL   mean over examples of the F-measure. Package rouge-score with
+    the tokens of ROUGE-1.5.5: lower case, all characters but a-z and 0-9 are spaces,
+    stems by `rouge_stemmer`, stop words kept. So texts without Latin letters score 0.
+    ROUGE-L treats the whole text as one sequence. Published figures of ROUGE-1.5.5 are
+    reproduced within 0.02 (benchmarks/xsum_rouge.py); rouge-score's own stemmer gives
+    up to 0.45 less.
+rougeLsum   ROUGE-L of summaries with several lines: for each line of the reference the
     words that any line of the output has in that order (CNN/DailyMail's ROUGE-L).
-bleu1 … bleu4   of all texts together: geometric mean of the precisions of 1 to n words,
-    times the brevity penalty. Package sacrebleu, tokens "13a", lower case, no
-    smoothing: a precision of zero makes it zero.
+bleu1 … bleu4   corpus BLEU: geometric mean of the precisions of 1- to n-grams, times
+    the brevity penalty. Package sacrebleu, tokens "13a", lower case, no smoothing: a
+    precision of 0 makes it 0.
 meteor   METEOR 1.5 for English over all texts, normalised, default weights (`meteor`).
-distinct1, distinct2   of all texts together: different words (pairs of neighbouring
-    words) in 100 words (pairs); tokens as for BLEU. Of the outputs alone.
+distinct1, distinct2   different words (bigrams) per 100 words (bigrams) of all outputs;
+    tokens as for BLEU.
 distinct_outputs   the share, 0 to 1, of different texts among the outputs.
 """
 
@@ -39,13 +39,13 @@ _NO_WORD = re.compile("[^a-z0-9]+")
 
 
 def one_line(text: str, *, example: Mapping | None = None, is_target: bool = False):
-  """Returns a text without line breaks and double spaces: seqio's post-processing."""
+  """Removes line breaks and double spaces; for seqio's post-processing."""
   del example, is_target
   return " ".join(text.split())
 
 
 def lines(text: str, *, example: Mapping | None = None, is_target: bool = False):
-  """Returns a text without double spaces and empty lines: seqio's post-processing."""
+  """Removes double spaces and empty lines; for seqio's post-processing."""
   del example, is_target
   return "\n".join(filter(None, (" ".join(line.split()) for line in text.split("\n"))))
 
@@ -55,24 +55,24 @@ def rouge(targets: Sequence[str], predictions: Sequence[str]) -> Scores:
   return _rouge(targets, predictions, ROUGE)
 
 
-def rouge_of_lines(targets: Sequence[str], predictions: Sequence[str]) -> Scores:
-  """Returns the same, and ROUGE-L over lines."""
+def rouge_with_lsum(targets: Sequence[str], predictions: Sequence[str]) -> Scores:
+  """Returns ROUGE-1, ROUGE-2, ROUGE-L and ROUGE-Lsum."""
   return _rouge(targets, predictions, (*ROUGE, "rougeLsum"))
 
 
 def bleu(targets: Sequence[str], predictions: Sequence[str], order: int = 4) -> Scores:
   """Returns BLEU-1 to BLEU-`order`; see the top of this file."""
   counts = bleu_counts(targets, predictions, order).sum(0)
-  return {name: float(score) for name, score in bleu_of_counts(counts).items()}
+  return {name: float(score) for name, score in bleu_from_counts(counts).items()}
 
 
 def bleu_counts(
   targets: Sequence[str], predictions: Sequence[str], order: int = 4
 ) -> np.ndarray:
-  """Returns what BLEU is made of, for each text: float64 [n, 2 + 2 · order].
+  """Returns the sufficient statistics of BLEU per example, float64 [n, 2 + 2 · order].
 
-  The lengths of prediction and target in words, then for each n-gram size how many
-  n-grams of the prediction its target has, then how many it has itself.
+  The lengths of prediction and target in words, then for each n the n-grams of the
+  prediction that match the target, then for each n all n-grams of the prediction.
   """
   from sacrebleu.metrics import BLEU
 
@@ -80,7 +80,7 @@ def bleu_counts(
     max_ngram_order=order,
     lowercase=True,
     smooth_method="none",
-    effective_order=True,  # else it warns of short texts; the counts are the same
+    effective_order=True,  # avoids warnings about short texts; same counts
   )
   rows = []
   for target, prediction in zip(targets, predictions, strict=True):
@@ -89,12 +89,12 @@ def bleu_counts(
   return np.array(rows, np.float64)
 
 
-def bleu_of_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
-  """Returns BLEU-1 and so on of sums of `bleu_counts`, [..., 2 + 2 · order]."""
+def bleu_from_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
+  """Returns BLEU-1 to BLEU-`order` of sums of `bleu_counts`, [..., 2 + 2 · order]."""
   order = counts.shape[-1] // 2 - 1
   lengths, matches, totals = np.split(counts, [2, 2 + order], axis=-1)
-  written, wanted = np.moveaxis(lengths, -1, 0)
-  brevity = np.exp(np.minimum(0, 1 - wanted / np.maximum(written, 1e-9)))
+  predicted, wanted = np.moveaxis(lengths, -1, 0)
+  brevity = np.exp(np.minimum(0, 1 - wanted / np.maximum(predicted, 1e-9)))
   precisions = matches / np.maximum(totals, 1)
   return {
     f"bleu{n}": 100 * brevity * precisions[..., :n].prod(-1) ** (1 / n)
@@ -103,17 +103,17 @@ def bleu_of_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def bleu2(targets: Sequence[str], predictions: Sequence[str]) -> Scores:
-  """Returns BLEU-1 and BLEU-2, as papers about dialogue do."""
+  """Returns BLEU-1 and BLEU-2, which papers about dialogue report."""
   return bleu(targets, predictions, order=2)
 
 
-def distinct(targets: Sequence[str], predictions: Sequence[str]) -> Scores:
+def distinct_outputs(targets: Sequence[str], predictions: Sequence[str]) -> Scores:
   """Returns the share, 0 to 1, of different texts among the predictions."""
   del targets
   return {"distinct_outputs": len(set(predictions)) / len(predictions)}
 
 
-def distinct_words(targets: Sequence[str], predictions: Sequence[str]) -> Scores:
+def distinct_n(targets: Sequence[str], predictions: Sequence[str]) -> Scores:
   """Returns Distinct-1 and Distinct-2; see the top of this file."""
   del targets
   from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
@@ -134,14 +134,14 @@ def _ngrams(words: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
 def _rouge(
   targets: Sequence[str], predictions: Sequence[str], names: tuple[str, ...]
 ) -> Scores:
-  each = rouge_of_each(targets, predictions, names)
+  each = rouge_per_example(targets, predictions, names)
   return {name: float(scores.mean()) for name, scores in each.items()}
 
 
-def rouge_of_each(
+def rouge_per_example(
   targets: Sequence[str], predictions: Sequence[str], names: tuple[str, ...] = ROUGE
 ) -> dict[str, np.ndarray]:
-  """Returns the ROUGE of every pair of texts, float64 [n] each."""
+  """Returns each ROUGE score of every example, float64 [n]."""
   scorer = _scorer(names)
   found = [
     scorer.score(target, prediction)
@@ -157,8 +157,8 @@ def _scorer(names: tuple[str, ...]):
   from rouge_score import rouge_scorer, tokenizers
 
   class Tokenizer(tokenizers.Tokenizer):
-    # Every target meets many predictions.
-    @functools.lru_cache(2**16)  # noqa: B019 (lives as long as the module)
+    # Every target is scored against many predictions.
+    @functools.lru_cache(2**16)  # noqa: B019 (as long-lived as the module)
     def tokenize(self, text: str) -> list[str]:
       return [
         rouge_stemmer.stem(word) for word in _NO_WORD.sub(" ", text.lower()).split()

@@ -7,13 +7,13 @@ import difflib
 
 from elmer_jax.core.errors import UserError
 
-# What the backward pass finds of a layer; the rest it computes a second time. Each
-# name keeps less than the one before it.
+# What is kept of a layer for the backward pass; the rest is computed again. Each name
+# keeps less than the one before it.
 REMAT = (
-  "none",  # everything is kept
-  "dots",  # the outputs of all matrix products, attention's scores among them
-  "projections",  # the outputs of products with parameters; no scores
-  "layer",  # the layer's input alone
+  "none",  # everything
+  "dots",  # the outputs of all matrix products, including attention scores
+  "projections",  # the outputs of products with parameters
+  "layer",  # the layer's input
 )
 
 
@@ -22,7 +22,7 @@ class ModelConfig:
   """Sizes of the encoder-decoder; the defaults are the published base model.
 
   `vocabulary_size` is the true size. Tables are padded to a multiple of
-  `vocabulary_multiple`, so that every tensor axis divides them, and the padding is
+  `vocabulary_multiple`, so that the tensor axis of a mesh divides them; the padding is
   never predicted. MASK is the last true id, as in BART.
   """
 
@@ -35,28 +35,30 @@ class ModelConfig:
   decoder_heads: int = 12
   encoder_feed_forward: int = 3072
   decoder_feed_forward: int = 3072
-  positions: int = 1024  # rows of the position tables that a text can use
+  positions: int = 1024  # the longest source or target
   dropout: float = 0.1
-  # Of every matrix and table. BART's value suits widths near 768; a narrow model stays
-  # blind to its source for long unless it starts near d_model**-0.5.
+  # Of every matrix and table. BART's value suits widths near 768; a narrow model learns
+  # to use its source late unless it starts near d_model**-0.5.
   init_stddev: float = 0.02
-  norm: str = "post"  # "post" as BART, or "pre": trains at higher learning rates
+  norm: str = "post"  # "post" as BART, or "pre", for higher learning rates
   scale_embedding: bool = False  # token embeddings times sqrt(d_model)
-  soft_exit: bool = False  # has the projection of soft exit
-  dtype: str = "float32"  # of the computation; parameters are float32 always
-  remat: str = "none"  # what is computed twice to save memory: one of REMAT
-  head_chunk: int = 8192  # vocabulary rows whose logits exist at one time
+  soft_exit: bool = False  # whether there is a soft-exit projection
+  dtype: str = "float32"  # of activations; parameters are always float32
+  remat: str = "none"  # one of REMAT
+  head_chunk: int = 8192  # tokens of the vocabulary whose logits exist at one time
 
   def __post_init__(self):
-    _require(self.norm in ("post", "pre"), "model.norm is 'post' or 'pre'", self.norm)
+    _require(
+      self.norm in ("post", "pre"), "model.norm must be 'post' or 'pre'", self.norm
+    )
     _require(
       self.dtype in ("float32", "bfloat16"),
-      "model.dtype is 'float32' or 'bfloat16'",
+      "model.dtype must be 'float32' or 'bfloat16'",
       self.dtype,
     )
     if self.remat not in REMAT:
       [near] = difflib.get_close_matches(self.remat, REMAT, n=1, cutoff=0)
-      rule = f"model.remat is one of {', '.join(REMAT)} (did you mean {near}?)"
+      rule = f"model.remat must be one of {', '.join(REMAT)} (did you mean {near}?)"
       _require(False, rule, self.remat)
     for side in ("encoder", "decoder"):
       heads = getattr(self, f"{side}_heads")
@@ -69,7 +71,7 @@ class ModelConfig:
       _require(
         getattr(self, name) > 0, f"model.{name} must be positive", getattr(self, name)
       )
-    _require(0 <= self.dropout < 1, "model.dropout lies in [0, 1)", self.dropout)
+    _require(0 <= self.dropout < 1, "model.dropout must be in [0, 1)", self.dropout)
 
   @property
   def mask_id(self) -> int:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""A model cut down to its lowest decoder layers: static depth.
+"""A model with only its lowest decoder layers: static depth.
 
-Where every off-ramp was trained, the first k layers and the head are a model of their
-own, k/L as deep, without anything to decide. That is what every gate has to beat.
+If every off-ramp was trained, the first k layers and the head are a complete model of
+k/L the depth. It is the baseline of every gate.
 """
 
 import dataclasses

@@ -15,11 +15,11 @@ POSITION_OFFSET = 2  # BART's tables keep two unused rows before position 0
 
 
 def look_up(tokens_VxD: jax.Array, ids: jax.Array, dtype: jnp.dtype) -> jax.Array:
-  """Returns the rows of `ids` [..., D]; no gradient reaches PAD's row by this way.
+  """Returns the rows of `ids` [..., D], without a gradient for PAD's row.
 
-  So does BART's embedding; what the head tells PAD's row stays.
+  BART's embedding has none either; the head's gradient still reaches that row.
   """
-  # Whole rows on every device that has some: a lookup can't be cut along them.
+  # A lookup can't be sharded along D.
   rows = constrain(tokens_VxD, "vocab", None)[ids].astype(dtype)
   rows = constrain(rows, "batch", *(None,) * ids.ndim)
   return jnp.where((ids == PAD_ID)[..., None], jax.lax.stop_gradient(rows), rows)
@@ -41,7 +41,7 @@ class InputEmbedding(nnx.Module):
     keys_B: jax.Array | None,
     first_position: int | jax.Array = 0,
   ) -> jax.Array:
-    """Returns [B, T, D]; every row's positions count on from `first_position`."""
+    """Returns [B, T, D]; positions start at `first_position`."""
     dtype = jnp.dtype(self.config.dtype)
     hidden_BxTxD = look_up(tokens_VxD, ids_BxT, dtype)
     if self.config.scale_embedding:

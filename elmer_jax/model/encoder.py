@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The encoder: source ids in, one state a source position out."""
+"""The encoder: from source ids to one state per source position."""
 
 import jax
 from flax import nnx
@@ -40,7 +40,7 @@ class EncoderLayer(nnx.Module):
 
 
 class Encoder(nnx.Module):
-  """Embedding, a scanned stack of layers and, with pre-norm, a last norm."""
+  """Embedding, stacked layers and, with pre-norm, a final norm."""
 
   def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
     self.config = config
@@ -58,7 +58,7 @@ class Encoder(nnx.Module):
     mask_BxS: jax.Array | None,
     keys_B: jax.Array | None = None,
   ) -> jax.Array:
-    """Returns the states [B, S, D] of the last layer; without keys, no dropout."""
+    """Returns the states [B, S, D]; without keys, no dropout."""
     hidden_BxSxD = self.embedding(tokens_VxD, ids_BxS, layers.fold_in(keys_B, 0))
 
     def step(layer, index, hidden_BxSxD):
@@ -67,4 +67,8 @@ class Encoder(nnx.Module):
     hidden_BxSxD, _ = scan_layers(
       self.layers, step, hidden_BxSxD, self.config.encoder_layers, self.config
     )
+    return self.output(hidden_BxSxD)
+
+  def output(self, hidden_BxSxD: jax.Array) -> jax.Array:
+    """Returns the encoder's states [B, S, D]: normalised if pre-norm."""
     return self.norm(hidden_BxSxD) if self.config.norm == "pre" else hidden_BxSxD

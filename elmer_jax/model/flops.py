@@ -1,26 +1,26 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""How many floating-point operations the model's own arithmetic takes.
+"""The number of floating-point operations of the model.
 
-Matrix products alone, a multiplication with its addition as two, for one example of S
-source and T target positions, padding included:
+Matrix products alone, a multiply-add as two operations, for one example of S source and
+T target positions, padding included:
 
   encoder    Lₑ · (8·S·D² + 4·S²·D + 4·S·D·Fₑ)
   memory     L · 4·S·D²                      keys and values of the cross-attention
   decoder    L · (12·T·D² + 4·T²·D + 4·T·S·D + 4·T·D·F)
   head       heads · 2·T·D·V                 heads: L for soft exit, else 1
-  soft exit  (L - 1) · 4·T·D²                the projection W [h ; E(guess)]
+  soft exit  (L - 1) · 4·T·D²                the projection W [h ; E(prediction)]
 
 A self-attention is four projections (8·T·D²), scores (2·T²·D) and the mixture of values
 (2·T²·D); a feed-forward 4·T·D·F. The decoder's 12·T·D² are those four projections and
-the cross-attention's queries and output. Causal attention counts as if it saw all; V is
-the true size of the vocabulary. Autoregressive training reads T + 1 positions, since it
-writes BOS as well.
+the cross-attention's queries and output. Causal attention counts as full attention. V
+is the true size of the vocabulary. Autoregressive training has T + 1 positions, since
+it predicts BOS as well.
 
-Training is three times the forward pass: the backward pass has two products for each of
-its products. What is computed a second time (remat, the chunked head) is not counted.
-These are the conventions of PaLM's appendix B (arXiv 2204.02311), with which model
-FLOPs utilisation is compared elsewhere.
+Training is three times the forward pass, as the backward pass has two products for each
+of its products. Recomputation (remat, the chunked head) is not counted. These are the
+conventions of PaLM's appendix B (arXiv 2204.02311), in which model FLOPs utilisation is
+usually given.
 """
 
 from typing import NamedTuple
@@ -43,14 +43,14 @@ class Flops(NamedTuple):
 
   @property
   def training(self) -> int:
-    """Of the forward and the backward pass."""
+    """Operations of the forward and the backward pass."""
     return 3 * self.forward
 
 
 def of_example(
   config: ModelConfig, objective: str, source_length: int, target_length: int
 ) -> Flops:
-  """Counts the operations for one example; the formula stands at the top of this file.
+  """Counts the operations for one example; the formula is at the top of this file.
 
   Args:
     config: the model.

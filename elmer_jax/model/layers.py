@@ -3,7 +3,6 @@
 """The parts of a layer: projections, norms, attention, feed-forward, dropout."""
 
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +13,6 @@ from elmer_jax.model.config import ModelConfig
 from elmer_jax.model.sharding_constraints import constrain
 
 NORM_EPSILON = 1e-5
-
-
-class Cached(NamedTuple):
-  """One attention's keys and values of S positions, [B, H, S, K] each."""
-
-  keys: jax.Array
-  values: jax.Array
 
 
 def linear(
@@ -60,21 +52,21 @@ def table(
 
 
 def fold_in(keys_B: jax.Array | None, number: int | jax.Array) -> jax.Array | None:
-  """Derives one key a row from `keys_B` and an integer; None stays None."""
+  """Folds `number` into each of the keys [B]; None stays None."""
   if keys_B is None:
     return None
   return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys_B, number)
 
 
 def dropout(x_BxTxD: jax.Array, keys_B: jax.Array | None, rate: float) -> jax.Array:
-  """Zeroes a share `rate` of the entries and scales the others up.
+  """Zeroes a fraction `rate` of the entries and scales the others up.
 
   Every row draws from its own key, so the mask of a row does not depend on how the
   batch is split over devices, micro-batches or processes. Without keys: identity.
   """
   if keys_B is None or rate == 0:
     return x_BxTxD
-  # 16 bits tell the rate to 1/65536, and a word of the generator has two of them.
+  # 16 bits resolve the rate to 1/65536, and one 32-bit draw serves two entries.
   dropped = round(rate * 2**16)
   draws_BxTxD = jax.vmap(lambda key: _draw(key, *x_BxTxD.shape[1:]))(keys_B)
   scaled_BxTxD = x_BxTxD / (1 - dropped / 2**16)
@@ -104,128 +96,38 @@ class Attention(nnx.Module):
     memory_BxSxD: jax.Array,
     memory_mask_BxS: jax.Array | None,
     causal: bool = False,
-    training: bool = True,
+    training: bool = False,
   ) -> jax.Array:
-    """Returns each query position's mixture of the memory's values [B, T, D].
+    """Returns a weighted sum of the memory's values for each query [B, T, D].
 
-    `causal`: query t sees the memory up to position t only. `training`: a gradient is
-    wanted, which decides what is fast.
+    Args:
+      queries_BxTxD: the query positions.
+      memory_BxSxD: the positions that are attended to.
+      memory_mask_BxS: bool, false where a position gets no weight; None: nowhere.
+      causal: query t attends to the memory up to position t only.
+      training: selects `attention.training_attention`, which restricts the mask.
     """
-    may_read_states = not (training or causal)
-    if may_read_states and self._saves_keys(queries_BxTxD, memory_BxSxD):
-      return self._read_states(queries_BxTxD, memory_BxSxD, memory_mask_BxS)
-    attend = attention.with_gradient if training else attention.without_gradient
-    projected = self._project(queries_BxTxD, memory_BxSxD)
-    mixed_BxTxHxK = attend(*map(self._split, projected), memory_mask_BxS, causal)
-    return self.out(mixed_BxTxHxK.reshape(queries_BxTxD.shape))
-
-  def join(self) -> None:
-    """Makes the projections of self-attention one.
-
-    A wide product is faster than three narrow ones, the fewer the rows the more.
-    """
-    names = ("query", "key", "value")
-    parts = [getattr(self, name) for name in names]
-    # Its weights are put in below; `query` lends its dtype alone.
-    self.joint = nnx.Linear(1, 1, dtype=parts[0].dtype, rngs=nnx.Rngs(0))
-    for name in ("kernel", "bias"):
-      arrays = [getattr(part, name)[...] for part in parts]
-      setattr(self.joint, name, nnx.Param(jnp.concatenate(arrays, axis=-1)))
-    for name in names:
-      delattr(self, name)
-
-  def _project(self, queries_BxTxD, memory_BxSxD) -> list[jax.Array]:
-    """Returns queries [B, T, D], keys and values [B, S, D]."""
-    if hasattr(self, "joint"):
-      return jnp.split(self.joint(memory_BxSxD), 3, -1)
-    return [self.query(queries_BxTxD), self.key(memory_BxSxD), self.value(memory_BxSxD)]
-
-  def part_by_head(self) -> None:
-    """Lays the kernels of keys and values also as `_read_states` reads them."""
-    for name in ("key", "value"):
-      kernel_DxD = getattr(self, name).kernel[...]
-      kernel_HxKxD = kernel_DxD.T.reshape(self.heads, -1, len(kernel_DxD))
-      setattr(self, f"{name}_HxKxD", nnx.Param(kernel_HxKxD))
-
-  def _saves_keys(self, queries_BxTxD: jax.Array, memory_BxSxD: jax.Array) -> bool:
-    """Tells whether `_read_states` multiplies less: where queries are few, keys many.
-
-    Counted for one text and for keys alone (values are as many), divided by D:
-    projecting the keys takes S · D, the scores T · S; projecting the queries once more
-    T · D, their scores with whole states H · T · S.
-    """
-    if not hasattr(self, "key_HxKxD"):
-      return False
-    queries, memory, width = queries_BxTxD.shape[1], *memory_BxSxD.shape[1:]
-    by_keys = memory * width + queries * memory
-    by_states = queries * width + self.heads * queries * memory
-    return by_states < by_keys
-
-  def _read_states(self, queries_BxTxD, memory_BxSxD, mask_BxS) -> jax.Array:
-    """Attends to the memory's states themselves: no key and no value is computed.
-
-    With q·(W x + b) = (Wᵀq)·x + q·b, of which the softmax doesn't see q·b, and, as
-    weights sum to one, Σ w (V x + c) = V (Σ w x) + c.
-    """
-    batch, queries, width = queries_BxTxD.shape
-    queries_BxTxHxK = self._split(self.query(queries_BxTxD))
-    queries_BxTxHxK *= queries_BxTxHxK.shape[-1] ** -0.5
-    # The positions of all texts are one axis: with two in front of H, XLA for CPUs
-    # takes a slow product in float32 and has none in bfloat16.
-    queries_HxNxD = self._product(
-      "nhk,hkd->hnd",
-      queries_BxTxHxK.reshape(batch * queries, self.heads, -1),
-      self.key_HxKxD,
-      self.key,
+    attend = (
+      attention.training_attention if training else attention.dot_product_attention
     )
-    queries_BxHxTxD = queries_HxNxD.reshape(-1, batch, queries, width).swapaxes(0, 1)
-    mixed_BxQxD = attention.recall_states(
-      queries_BxHxTxD.reshape(batch, -1, width).astype(self.key.dtype),
-      memory_BxSxD.astype(self.key.dtype),
-      mask_BxS,
-    )
-    mixed_BxTxHxK = self._product(
-      "bhtd,hkd->bthk",
-      mixed_BxQxD.reshape(queries_BxHxTxD.shape),
-      self.value_HxKxD,
-      self.value,
-    )
-    mixed_BxTxD = mixed_BxTxHxK.reshape(batch, queries, width)
-    bias_D = self.value.bias[...].astype(mixed_BxTxD.dtype)
-    return self.out(mixed_BxTxD + bias_D[None, None])
-
-  def _product(self, axes: str, x, kernel: nnx.Param, like: nnx.Linear) -> jax.Array:
-    """Multiplies as the projection `like` does."""
-    return jnp.einsum(
-      axes,
-      x.astype(like.dtype),
-      kernel[...].astype(like.dtype),
-      preferred_element_type=like.preferred_element_type or like.dtype,
-    )
-
-  def remember(self, memory_BxSxD: jax.Array) -> Cached:
-    """Returns the memory's keys and values, to be attended to many times."""
-    return Cached(
-      self._split(self.key(memory_BxSxD)).swapaxes(1, 2),
-      self._split(self.value(memory_BxSxD)).swapaxes(1, 2),
-    )
-
-  def recall(
-    self, queries_BxTxD: jax.Array, memory: Cached, mask_BxS: jax.Array
-  ) -> jax.Array:
-    """Returns [B, T, D], as `__call__` does, for few queries and a kept memory."""
-    mixed_BxTxHxK = attention.recall(
-      self._split(self.query(queries_BxTxD)), *memory, mask_BxS[:, None, None]
+    mixed_BxTxHxK = attend(
+      split_heads(self.query(queries_BxTxD), self.heads),
+      split_heads(self.key(memory_BxSxD), self.heads),
+      split_heads(self.value(memory_BxSxD), self.heads),
+      memory_mask_BxS,
+      causal,
     )
     return self.out(mixed_BxTxHxK.reshape(queries_BxTxD.shape))
 
-  def _split(self, x_BxTxD: jax.Array) -> jax.Array:
-    x_BxTxHxK = x_BxTxD.reshape(*x_BxTxD.shape[:2], self.heads, -1)
-    return constrain(x_BxTxHxK, "batch", None, "heads", None)
+
+def split_heads(x_BxTxD: jax.Array, heads: int) -> jax.Array:
+  """Returns [B, T, H, K]."""
+  x_BxTxHxK = x_BxTxD.reshape(*x_BxTxD.shape[:2], heads, -1)
+  return constrain(x_BxTxHxK, "batch", None, "heads", None)
 
 
 def _gelu(x: jax.Array) -> jax.Array:
-  """Returns the exact (erf) GELU. The backward pass needs nothing but `x`."""
+  """Returns the exact (erf) GELU; only `x` is kept for the backward pass."""
   exact = functools.partial(jax.nn.gelu, approximate=False)
   return jax.checkpoint(exact, prevent_cse=False)(x)
 
@@ -244,7 +146,7 @@ class FeedForward(nnx.Module):
 
 
 class Residual(nnx.Module):
-  """Joins a branch to the stream: `norm(x + f(x))`, or `x + f(norm(x))`."""
+  """A residual connection: post-norm `norm(x + f(x))` or pre-norm `x + f(norm(x))`."""
 
   def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
     self.pre = config.norm == "pre"

@@ -1,22 +1,22 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where activations lie: the model names their axes, who runs it knows the places."""
+"""Sharding of activations: the model names their axes, the run maps names to a mesh."""
 
 import jax
 
-# From the names of an array's axes to its sharding; None: everything is left to XLA.
-# JAX keys its caches by it: what was traced for one mesh is never used on another.
+# A function from the names of an array's axes to its sharding; None: XLA chooses. It is
+# part of JAX's cache keys, so that no program is used on another mesh.
 current = jax.make_user_context(default_value=None)
 
 
 def constrain(array: jax.Array, *axes: str | None) -> jax.Array:
-  """Returns the array, and its gradient, where the rules of the run want them.
+  """Shards an array, and its gradient, by the rules of the run.
 
   Args:
     array: any activation, or a parameter on its way into one.
-    axes: a logical name for each axis; None where no device has less than all of it.
+    axes: a logical name for each axis; None where it is not sharded.
   """
-  place = current.value
-  if place is None:
+  sharding_of = current.value
+  if sharding_of is None:
     return array
-  return jax.lax.with_sharding_constraint(array, place(axes))
+  return jax.lax.with_sharding_constraint(array, sharding_of(axes))

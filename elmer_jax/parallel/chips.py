@@ -1,24 +1,24 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""What known accelerators can do at best, by their makers' figures.
+"""Peak figures of known accelerators, as their makers publish them.
 
 TPUs: Google Cloud's pages "TPU v4", "v5e", "v5p" and "v6e" (docs.cloud.google.com/tpu);
 the links of v4 from Jouppi et al., 2023 (arXiv 2304.01433). GPUs: NVIDIA's data sheets;
-matrix products without sparsity, where newer sheets print twice as much, with it.
+matrix products without sparsity (newer sheets print twice as much, with sparsity).
 """
 
 from typing import NamedTuple
 
 
 class Chip(NamedTuple):
-  """The limits of one chip, which is one device of JAX."""
+  """Peak figures of one chip, which is one device of JAX."""
 
   name: str
   peak_flops: float  # dense bfloat16 operations a second
   memory: int  # bytes
   memory_bandwidth: float  # bytes a second
-  # Bytes a second out of the chip, one direction, over all of its links together: ICI,
-  # NVLink, or PCIe where there is no other.
+  # Bytes a second that the chip sends over all of its links together: ICI, NVLink, or
+  # PCIe where it has neither.
   link_bandwidth: float
 
 
@@ -35,7 +35,7 @@ H100 = Chip("NVIDIA H100", 989e12, 80 * _GB, 3350e9, 450e9)
 H200 = Chip("NVIDIA H200", 989e12, 141 * _GB, 4800e9, 450e9)
 L4 = Chip("NVIDIA L4", 121e12, 24 * _GB, 300e9, 32e9)
 
-# Beginnings of what JAX calls a device, the longer before the shorter.
+# Prefixes of `device_kind`; the first that matches counts.
 _KINDS = (
   ("TPU v4 lite", None),  # an inference chip
   ("TPU v4", V4),
@@ -55,8 +55,8 @@ _KINDS = (
 
 
 def of_kind(device_kind: str) -> Chip | None:
-  """Returns the chip that JAX calls `device_kind`; None if it is not known here."""
-  for beginning, chip in _KINDS:
-    if device_kind.startswith(beginning):
+  """Returns the chip with this `device_kind`, None if it is unknown."""
+  for prefix, chip in _KINDS:
+    if device_kind.startswith(prefix):
       return chip
   return None

@@ -228,5 +228,29 @@ def run_on_first_process(name: str, work: Callable[[], Result]) -> Result | None
   return None
 
 
+def run_on_all_processes(
+  name: str, work: Callable[[], Result], timeout: float
+) -> Result:
+  """Runs `work` on all processes and waits for them.
+
+  A `UserError` of one process is raised on every process.
+
+  Args:
+    name: of the work, unique in a run.
+    work: for example, opens files.
+    timeout: seconds that the first process waits for the others.
+  """
+  if jax.process_count() == 1:
+    return work()
+  try:
+    result, error = work(), ""
+  except UserError as user_error:
+    result, error = None, str(user_error)
+  for index, message in barrier(name, timeout, error).items():
+    if message:
+      raise UserError(f"process {index}: {message}")
+  return result
+
+
 def _one_line(error: BaseException) -> str:
   return " ".join(str(error).split())[:300]

@@ -49,7 +49,7 @@ def wait_for_all(address: str, count: int, index: int, timeout: float) -> None:
 def bind_address(address: str) -> str:
   """Returns where process 0 listens: `address`, or its port on all interfaces.
 
-  The second where the host is not an address of this machine, as behind address
+  The second where the host is not an address of this machine, as with address
   translation, or where only this machine resolves its name to itself: /etc/hosts often
   maps a machine's own name to a loopback address.
   """

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compiles the training step of a run for devices that need not exist.
+"""Compiles the training step of a run for devices that this machine may not have.
 
-Nothing is computed: the state and the batch are shapes with shardings, so the program
-is the one that `train` would compile there.
+Nothing is computed: state and batch are shapes with shardings, and the program is the
+one that `train` compiles on those devices.
 """
 
 import time
@@ -27,7 +27,7 @@ class DoesNotFit(UserError):
 
 
 class Compiled(NamedTuple):
-  """A compiled step and what compiling took."""
+  """A compiled step and the time of its compilation."""
 
   step: jax.stages.Compiled
   seconds: float
@@ -49,7 +49,7 @@ def build(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> Program
 
 
 def abstract_state(program: Program) -> TrainState:
-  """Returns the state's shapes with their shardings."""
+  """Returns the training state as shapes with shardings."""
   return jax.tree.map(
     lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
     program.shapes,
@@ -83,13 +83,13 @@ def compile_step(
   """Compiles the training step for the platform of the mesh's devices.
 
   Args:
-    program: what `build` returned.
+    program: of `build`.
     config: of the run.
-    mesh: the one that the program was built for.
-    options: the compiler's.
+    mesh: given to `build`.
+    options: of the compiler.
 
   Raises:
-    DoesNotFit: with a line that says by how much, and what would help.
+    DoesNotFit: its message says by how much, and what would help.
   """
   platform = mesh.devices.flat[0].platform
   clock, cpu_clock = time.monotonic(), time.process_time()

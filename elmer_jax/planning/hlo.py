@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads what devices send each other out of a compiled program's text.
+"""Counts the bytes that devices send each other in a compiled program.
 
-The text is XLA's HLO, scheduled and partitioned: shapes are those of one device. Sent
-bytes are those of the ring algorithms (Thakur et al., 2005): of a group of n devices,
-each sends (n - 1)/n of the whole array to gather or to scatter it, and twice that to
-reduce it everywhere. What stands in a loop counts as often as the loop turns.
+The program is XLA's HLO text, scheduled and partitioned: shapes are those of one
+device. Bytes are those of ring algorithms (Thakur et al., 2005): in a group of n
+devices, each sends (n - 1)/n of the whole array in a gather or a scatter, and twice
+that in an all-reduce. A loop body counts once for each iteration.
 """
 
 import collections
@@ -40,19 +40,19 @@ _CHANNEL = re.compile(r"channel_id=(\d+)")
 
 
 class Collective(NamedTuple):
-  """One collective operation of the program."""
+  """A collective operation of the program."""
 
   kind: str
-  sent: float  # bytes that a device sends each time
-  times: int  # it runs in a step
-  groups: np.ndarray  # [groups, devices]: places in the mesh's order
+  sent: float  # bytes that a device sends in one execution
+  times: int  # executions in a step
+  groups: np.ndarray  # [groups, devices]: positions in the mesh's order
 
 
-def sent_by_kind(found: list[Collective]) -> dict[str, float]:
-  """Adds up the bytes that a device sends in a step, by kind."""
+def sent_by_kind(operations: list[Collective]) -> dict[str, float]:
+  """Returns the bytes that a device sends in a step, by kind."""
   total = collections.Counter()
-  for one in found:
-    total[one.kind] += one.sent * one.times
+  for operation in operations:
+    total[operation.kind] += operation.sent * operation.times
   return dict(total)
 
 
@@ -61,37 +61,37 @@ def collectives(text: str, devices: int) -> list[Collective]:
 
   Args:
     text: `compiled.as_text()`.
-    devices: how many the program is for.
+    devices: number of devices that the program runs on.
   """
   entry, bodies = _computations(text)
   found = []
   seen = set()
 
-  def walk(name: str, times: int) -> None:
+  def visit(name: str, times: int) -> None:
     for line in bodies[name]:
       loop = _WHILE.search(line)
       if loop:
-        walk(loop[2], times * _trip_count(line, bodies[loop[1]], bodies))
+        visit(loop[2], times * _trip_count(line, bodies[loop[1]], bodies))
         continue
-      one = _collective(line, times, devices, name)
-      if one:
-        # Overlapped with other work, a collective is written down in each part of it.
+      collective = _collective(line, times, devices, name)
+      if collective:
+        # One that overlaps with other work is repeated in each part of that work.
         channel = _CHANNEL.search(line)
         key = channel[1] if channel else (name, line)
         if key not in seen:
           seen.add(key)
-          found.append(one)
+          found.append(collective)
         continue
       for called in _called(line):
         if called in bodies:
-          walk(called, times)
+          visit(called, times)
 
-  walk(entry, 1)
+  visit(entry, 1)
   return found
 
 
 def _computations(text: str) -> tuple[str, dict[str, list[str]]]:
-  """Returns the entry's name and the lines of every computation."""
+  """Returns the name of the entry and the lines of every computation."""
   entry, bodies, current = None, {}, None
   for line in text.splitlines():
     head = _COMPUTATION.match(line)
@@ -111,20 +111,20 @@ def _called(line: str) -> list[str]:
 
 
 def _trip_count(line: str, condition: list[str], bodies: dict) -> int:
-  """Returns how often a loop turns: as XLA notes it, or its counter's limit.
+  """Returns the trip count of a loop: XLA's annotation, or the counter's limit.
 
-  Every loop of ours counts up from 0 by 1 to a constant that its condition holds.
+  All loops of a training step count from 0 by 1 to a constant in their condition.
   """
-  noted = _TRIPS.search(line)
-  if noted:
-    return int(noted[1])
+  annotation = _TRIPS.search(line)
+  if annotation:
+    return int(annotation[1])
   lines = condition + [
     inner for call in condition for name in _called(call) for inner in bodies[name]
   ]
   limits = [re.search(r"s32\[\]\S* constant\((\d+)\)", inner) for inner in lines]
   limits = [int(limit[1]) for limit in limits if limit]
   if len(limits) != 1:
-    raise ValueError(f"a loop of unknown length: {line.strip()[:200]}")
+    raise ValueError(f"a loop with unknown trip count: {line.strip()[:200]}")
   return limits[0]
 
 
@@ -142,20 +142,20 @@ def _collective(
   if is_start and kind in ("all-gather", "collective-permute"):
     array = _bytes(_second(shape))  # the first is the operand
   if kind == "all-reduce" and computation.startswith("all-reduce-scatter"):
-    kind = "reduce-scatter"  # how the TPU compiler writes one: its result is a slice
+    kind = "reduce-scatter"  # as the TPU compiler writes it: the result is a slice
     array //= size
-  part = (size - 1) / size
+  others = (size - 1) / size
   sent = {
-    "all-reduce": 2 * array * part,
+    "all-reduce": 2 * array * others,
     "reduce-scatter": array * (size - 1),
-    "all-gather": array * part,
-    "all-to-all": array * part,
+    "all-gather": array * others,
+    "all-to-all": array * others,
   }.get(kind, array)
   return Collective(kind, sent, times, groups)
 
 
 def _bytes(shape: str) -> int:
-  """Adds up the arrays of a shape such as `(f32[8,128]{1,0}, s32[])`."""
+  """Returns the bytes of a shape such as `(f32[8,128]{1,0}, s32[])`."""
   total = 0
   for dtype, sizes in _LEAF.findall(shape):
     digits = re.search(r"\d+", dtype)
@@ -167,28 +167,28 @@ def _bytes(shape: str) -> int:
 def _second(shape: str) -> str:
   """Returns the second element of a tuple shape."""
   depth, parts, start = 0, [], 1
-  for place, sign in enumerate(shape):
-    if sign in "([{":
+  for position, character in enumerate(shape):
+    if character in "([{":
       depth += 1
-    elif sign in ")]}":
+    elif character in ")]}":
       depth -= 1
-    if (sign == "," and depth == 1) or (sign == ")" and depth == 0):
-      parts.append(shape[start:place])
-      start = place + 1
+    if (character == "," and depth == 1) or (character == ")" and depth == 0):
+      parts.append(shape[start:position])
+      start = position + 1
   return parts[1]
 
 
 def _groups(line: str, devices: int) -> np.ndarray:
-  """Returns the groups [groups, devices in each] that a collective joins.
+  """Returns the groups [groups, devices] of a collective.
 
-  XLA writes them out `{{0,1},{2,3}}`, as an iota `[2,2]<=[2,2]T(1,0)`, or by the axes
-  of a mesh: `mesh['a'=2,'b'=2] {'b'}`. A permutation has pairs, each a message.
+  XLA writes them as a list `{{0,1},{2,3}}`, as an iota `[2,2]<=[2,2]T(1,0)`, or by the
+  axes of a mesh: `mesh['a'=2,'b'=2] {'b'}`. A permutation has a pair for each message.
   """
   pairs = re.search(r"source_target_pairs=\{(\{.*?\})\}", line)
   listed = pairs or re.search(r"replica_groups=\{(\{.*?\})\}", line)
   if listed:
     groups = re.findall(r"\{([\d,]+)\}", listed[1])
-    return np.array([[int(place) for place in group.split(",")] for group in groups])
+    return np.array([[int(device) for device in group.split(",")] for group in groups])
   iota = re.search(r"replica_groups=\[([\d,]+)\]<=(\[[\d,]+\](?:T\([\d,]+\))?)", line)
   if iota:
     return _iota(iota[2]).reshape([int(size) for size in iota[1].split(",")])
@@ -201,26 +201,27 @@ def _groups(line: str, devices: int) -> np.ndarray:
 
 
 def _iota(text: str) -> np.ndarray:
-  """Returns the places of `[2,4]T(1,0)`: an iota of that shape, then transposed."""
-  sizes, _, turned = text.partition("T")
-  order = [int(size) for size in sizes.strip("[]").split(",")]
-  places = np.arange(math.prod(order)).reshape(order)
-  if turned:
-    places = places.transpose([int(axis) for axis in turned.strip("()").split(",")])
-  return places
+  """Returns the positions of `[2,4]T(1,0)`: an iota of that shape, transposed."""
+  sizes, _, permutation = text.partition("T")
+  shape = [int(size) for size in sizes.strip("[]").split(",")]
+  positions = np.arange(math.prod(shape)).reshape(shape)
+  if permutation:
+    axes = [int(axis) for axis in permutation.strip("()").split(",")]
+    positions = positions.transpose(axes)
+  return positions
 
 
-def _groups_of_mesh(mesh: str, order: str | None, joined: str) -> np.ndarray:
+def _groups_of_mesh(mesh: str, order: str | None, axes: str) -> np.ndarray:
   """Returns the groups along some axes of a mesh.
 
-  A part of an axis is written `'a':(1)2`: of size 2, 1 being the product of the sizes
-  before it.
+  A sub-axis is written `'a':(1)2`: of size 2, 1 being the product of the sizes before
+  it.
   """
   shape, names = [], []
   for name, size in re.findall(r"'(\w+)'=(\d+)", mesh):
     cuts = [
       (int(before), int(before) * int(part))
-      for before, part in re.findall(rf"'{name}':\((\d+)\)(\d+)", joined)
+      for before, part in re.findall(rf"'{name}':\((\d+)\)(\d+)", axes)
     ]
     bounds = sorted({1, int(size)}.union(*cuts))
     if not cuts:
@@ -230,21 +231,21 @@ def _groups_of_mesh(mesh: str, order: str | None, joined: str) -> np.ndarray:
       shape, names = [*shape, high // low], [*names, f"{name}:{low}"]
   within = [
     f"{name}:{before}" if before else name
-    for name, before in re.findall(r"'(\w+)'(?::\((\d+)\)\d+)?", joined)
+    for name, before in re.findall(r"'(\w+)'(?::\((\d+)\)\d+)?", axes)
   ]
-  places = np.arange(math.prod(shape)) if order is None else _iota(order)
-  without = [name for name in names if name not in within]
-  sides = [names.index(name) for name in without + within]
+  positions = np.arange(math.prod(shape)) if order is None else _iota(order)
+  outside = [name for name in names if name not in within]
+  permutation = [names.index(name) for name in outside + within]
   size = math.prod(shape[names.index(name)] for name in within)
-  return places.reshape(shape).transpose(sides).reshape(-1, size)
+  return positions.reshape(shape).transpose(permutation).reshape(-1, size)
 
 
-def crosses(one: Collective, part_of: np.ndarray) -> bool:
-  """Tells whether a collective joins devices of several parts (slices).
+def joins(collective: Collective, slices: np.ndarray) -> bool:
+  """Returns whether a collective joins devices of several slices.
 
   Args:
-    one: the collective.
-    part_of: [devices] int, the part of each place in the mesh's order.
+    collective: of the program.
+    slices: [devices] int, the slice of each device in the mesh's order.
   """
-  parts = part_of[one.groups]
-  return bool(np.any(parts != parts[:, :1]))
+  joined = slices[collective.groups]
+  return bool(np.any(joined != joined[:, :1]))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a compiled step needs of each chip, and how fast the chip could be at best."""
+"""What a compiled step needs of each chip, and a lower bound of its time."""
 
 import math
 from typing import NamedTuple
@@ -12,20 +12,22 @@ import numpy as np
 from elmer_jax import configuration
 from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.model import flops
+from elmer_jax.parallel import sharding
 from elmer_jax.parallel.chips import Chip
+from elmer_jax.parallel.mesh import slice_of
 from elmer_jax.planning import compile_step, hlo
 
 
-class Account(NamedTuple):
-  """Of one step on one mesh. Bytes are a chip's; a step is an update."""
+class StepCosts(NamedTuple):
+  """Costs of one training step on one mesh; bytes are per chip."""
 
   bytes: dict[str, int]  # by kind
   memory: int  # bytes that a chip has
   sent: dict[str, float]  # bytes sent in a step, by kind of collective
-  sent_across_slices: float  # of these, by collectives that join slices
-  flops: float  # the model's own, of a whole step over all chips
-  bounds: dict[str, float]  # seconds that a step takes at least, by what limits it
-  seconds: float  # that compiling took
+  sent_across_slices: float  # the part sent by collectives that join slices
+  flops: float  # of the model, over all chips
+  bounds: dict[str, float]  # seconds that a step takes at least, by resource
+  seconds: float  # of compilation
   cpu_seconds: float
 
   @property
@@ -38,17 +40,18 @@ class Account(NamedTuple):
 
   @property
   def bound(self) -> float:
-    """Seconds; the limits may overlap perfectly, so the largest counts alone."""
+    """Seconds; all resources may be used at the same time, so the largest counts."""
     return max(self.bounds.values())
 
 
-def of_step(
+def measure(
   config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh, chip: Chip
-) -> Account:
+) -> StepCosts:
   """Compiles a run's step for a mesh of such chips and reads what it needs.
 
   Raises:
-    UserError: the mesh doesn't divide what it has to, or the step doesn't fit.
+    UserError: the mesh doesn't divide the batch or a parameter, or the step doesn't
+      fit.
   """
   program = compile_step.build(config, mesh)
   compiled = compile_step.compile_step(program, config, mesh)
@@ -58,12 +61,12 @@ def of_step(
     compile_step.abstract_batch(config, mesh),
     compiled.step.memory_analysis(),
   )
-  found = hlo.collectives(compiled.step.as_text(), size)
-  sent = hlo.sent_by_kind(found)
+  collectives = hlo.collectives(compiled.step.as_text(), size)
+  sent = hlo.sent_by_kind(collectives)
   slices = np.array([slice_of(device) for device in mesh.devices.flat])
-  across = [one for one in found if hlo.crosses(one, slices)]
+  across = [operation for operation in collectives if hlo.joins(operation, slices)]
   operations = flops_of_step(config)
-  return Account(
+  return StepCosts(
     bytes=by_kind,
     memory=chip.memory,
     sent=sent,
@@ -75,50 +78,56 @@ def of_step(
   )
 
 
-def slice_of(device: jax.Device) -> int:
-  """Returns the number of a device's slice, 0 where there are none."""
-  return getattr(device, "slice_index", None) or 0
+def rows_per_process(
+  config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh
+) -> dict[int, int]:
+  """Returns how many rows of a batch each process reads, by its index."""
+  processes = sorted({device.process_index for device in mesh.devices.flat})
+  return {
+    index: len(sharding.rows_of_process(mesh, config.data.batch_size, index))
+    for index in processes
+  }
 
 
 def flops_of_step(config: ml_collections.ConfigDict) -> float:
-  """Counts the model's own operations of an update, recomputation left out."""
+  """Returns the FLOPs of the model in a step, without recomputation."""
   sizes = configuration.model_config(config, config.data.vocabulary_size)
   lengths = config.data.source_length, config.data.target_length
   example = flops.of_example(sizes, config.objective.name, *lengths)
   return float(config.data.batch_size * example.training)
 
 
-def bytes_of(shape: jax.ShapeDtypeStruct) -> int:
-  """Returns the bytes that each device holds of an array with a sharding."""
+def bytes_per_device(shape: jax.ShapeDtypeStruct) -> int:
+  """Returns the bytes that each device holds of a sharded array."""
   return math.prod(shape.sharding.shard_shape(shape.shape)) * shape.dtype.itemsize
 
 
-def _bytes(state: TrainState, batch: dict, found) -> dict[str, int]:
-  """Splits what the compiler says by kind.
+def _bytes(state: TrainState, batch: dict, memory) -> dict[str, int]:
+  """Splits the compiler's memory analysis by kind.
 
-  The step gives back the state in the place of the old one. What tiles add to the
-  arrays that go in and out is in none of their sizes, so it has a line of its own.
+  The new state takes the memory of the old one, which is donated. The padding of
+  inputs and outputs to tiles is in none of their sizes, so it is a kind of its own.
   """
   kinds = {"parameters": state.params, "optimizer": state.opt_state, "batch": batch}
   by_kind = {
-    kind: sum(bytes_of(leaf) for leaf in jax.tree.leaves(tree))
+    kind: sum(bytes_per_device(leaf) for leaf in jax.tree.leaves(tree))
     for kind, tree in kinds.items()
   }
-  inside = found.argument_size_in_bytes + found.output_size_in_bytes
-  inside -= found.alias_size_in_bytes
+  in_and_out = memory.argument_size_in_bytes + memory.output_size_in_bytes
+  in_and_out -= memory.alias_size_in_bytes
   return by_kind | {
-    "temporaries": found.temp_size_in_bytes,
-    "tiles": max(0, inside - sum(by_kind.values())),
-    "program": found.generated_code_size_in_bytes,
+    "temporaries": memory.temp_size_in_bytes,
+    "tiles": max(0, in_and_out - sum(by_kind.values())),
+    "program": memory.generated_code_size_in_bytes,
   }
 
 
 def _bounds(
   operations: float, by_kind: dict[str, int], sent: float, chip: Chip
 ) -> dict[str, float]:
-  """Returns the seconds that each limit of a chip takes alone.
+  """Returns the seconds that each resource of a chip is used at least.
 
-  The state is read and written once at least, and so is each byte of a temporary.
+  Memory: the state and each temporary are read and written once.
   """
   state = by_kind["parameters"] + by_kind["optimizer"]
   return {

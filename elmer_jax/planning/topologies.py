@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Names of TPU pods, and their devices as the TPU compiler describes them.
+"""TPU topologies by name, and their devices as the TPU compiler describes them.
 
-A pod is named by its layout, `v4:4x4x4`, or as Google Cloud sells it: `v4-128` and
-`v5p-128` count TensorCores, two a chip; `v5e-256` and `v6e-256` count chips.
+A topology is named by its layout, `v4:4x4x4`, or by the accelerator type of Google
+Cloud: `v4-128` and `v5p-128` count TensorCores, two a chip; `v5e-256` and `v6e-256`
+count chips.
 """
 
 import importlib.util
@@ -18,7 +19,7 @@ from elmer_jax.core.errors import UserError
 
 EXAMPLES = "v4:4x4x4, v4-128, v5e:16x16, v5e-256, v5p-128 or v6e-256"
 
-# What libtpu asks its machine for, answered here: there is no TPU, and nobody to ask.
+# What libtpu would otherwise ask the metadata server of a TPU VM for.
 _ENVIRONMENT = {
   "TPU_SKIP_MDS_QUERY": "1",
   "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
@@ -31,10 +32,10 @@ _CHIPS_PER_HOST = (2, 2, 1)
 
 
 class Generation(NamedTuple):
-  """What the names and the compiler need to know of a kind of TPU."""
+  """What names and the compiler need to know about a TPU generation."""
 
   axes: int  # of its interconnect
-  cores: int  # that its sales names count a chip
+  cores: int  # a chip, as accelerator types count them
   chip_config: str  # "megacore": the two cores of a chip are one device
 
 
@@ -47,7 +48,7 @@ GENERATIONS = {
 
 
 class Topology(NamedTuple):
-  """Slices of TPU chips, each laid out the same way."""
+  """Slices of TPU chips, all of the same layout."""
 
   generation: str
   layout: tuple[int, ...]  # chips along each axis of a slice
@@ -69,22 +70,22 @@ def parse(name: str, slices: int = 1) -> Topology:
 
   Args:
     name: `v4:4x4x4`, `v4-128`, …
-    slices: how many of these are joined by the data-centre network.
+    slices: number of these that the data-centre network joins.
 
   Raises:
-    UserError: no such generation, layout or size.
+    UserError: unknown generation, layout or size.
   """
   match = re.fullmatch(r"(v\d+[a-z]*)(?::(\d+(?:x\d+)*)|-(\d+))", name)
   if not match or match[1] not in GENERATIONS:
     raise UserError(
-      f"--topology={name} is no TPU topology: write {EXAMPLES}, or local for this "
+      f"--topology={name} is not a TPU topology: write {EXAMPLES}, or local for this "
       "machine"
     )
   generation = GENERATIONS[match[1]]
   if match[2]:
     layout = tuple(int(size) for size in match[2].split("x"))
   else:
-    layout = _usual_layout(name, int(match[3]), generation)
+    layout = _standard_layout(name, int(match[3]), generation)
   if len(layout) != generation.axes or min(layout) < 1:
     like = "4x4x4" if generation.axes == 3 else "16x16"
     raise UserError(
@@ -94,13 +95,13 @@ def parse(name: str, slices: int = 1) -> Topology:
   return Topology(match[1], layout, slices)
 
 
-def _usual_layout(name: str, count: int, generation: Generation) -> tuple[int, ...]:
-  """Returns the most cubic layout of a size that is sold: a power of two, a host up."""
+def _standard_layout(name: str, count: int, generation: Generation) -> tuple[int, ...]:
+  """Returns the most cubic layout of a power of two of chips, at least one host."""
   chips = count // generation.cores
   if chips < 4 or chips & (chips - 1) or count % generation.cores:
     raise UserError(
-      f"--topology={name} names no usual size (a power of two, from a host of four "
-      f"chips up): give the layout, as {EXAMPLES.split(',')[0]}"
+      f"--topology={name} is not a standard size (a power of two of chips, at least "
+      f"four): write the layout, as {EXAMPLES.split(',')[0]}"
     )
   doublings = chips.bit_length() - 1
   low, extra = divmod(doublings, generation.axes)
@@ -113,7 +114,7 @@ def devices(topology: Topology) -> list:
   """Returns the devices to compile for; nothing can run on them.
 
   Raises:
-    UserError: libtpu is missing, or knows no such topology.
+    UserError: libtpu is missing, or doesn't know the topology.
   """
   if importlib.util.find_spec("libtpu") is None:
     raise UserError(
@@ -134,6 +135,6 @@ def devices(topology: Topology) -> list:
       num_slices=topology.slices,
     )
   except (jax.errors.JaxRuntimeError, NotImplementedError) as error:
-    words = " ".join(str(error).split())
-    raise UserError(f"--topology={slice_name}: libtpu refuses it ({words})") from None
+    reason = " ".join(str(error).split())
+    raise UserError(f"--topology={slice_name}: libtpu refuses it ({reason})") from None
   return list(description.devices)

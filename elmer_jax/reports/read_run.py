@@ -1,16 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a finished run left in its folder, read for the report."""
+"""Reads the files of a finished run for its report."""
 
+import collections
 import dataclasses
 import json
 import math
 from pathlib import Path
 
 from elmer_jax.core.errors import UserError
+from elmer_jax.evaluation import samples
 
-# Where `evaluate` leaves its results, by what the run was for (the first file that is
-# there counts), and the keys of which the report speaks.
+# The results of `evaluate` by what the run was for (the first file that exists counts),
+# and the keys that the report needs.
 RESULTS = {
   "pretrain": (
     ("evaluation/pretrain.json",),
@@ -29,44 +31,60 @@ RESULTS = {
 }
 
 
+class Metrics(dict[str, dict[int, dict[str, float]]]):
+  """{split: {step: {name: value}}}, steps rising."""
+
+  def curve(self, split: str, name: str) -> tuple[list[int], list[float]]:
+    """Returns the steps at which `name` was measured and finite, and its values."""
+    steps = self.get(split, {}).items()
+    points = {step: values.get(name, math.nan) for step, values in steps}
+    finite = {step: value for step, value in points.items() if math.isfinite(value)}
+    return list(finite), list(finite.values())
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
   """One run.
 
   Attributes:
-    purpose: "pretrain" or "finetune", by what `evaluate` found to measure.
+    purpose: "pretrain" or "finetune".
     config: the nested configuration.
-    metrics: {split: {step: {name: value}}}, steps rising.
+    metrics: of training and validation.
     seconds: {stage: seconds}.
-    accounts: where training's time went and what it achieved (`training.accounts`);
-      empty for a run that an older version made.
-    results: what `evaluate` found.
+    accounts: where training's time went and what it achieved; empty for a run of a
+      version that did not record it.
+    results_file: written by `evaluate`.
+    results: its content, in the present format.
   """
 
   directory: Path
   purpose: str
   config: dict
-  metrics: dict[str, dict[int, dict[str, float]]]
+  metrics: Metrics
   seconds: dict[str, float]
   accounts: dict[str, float]
+  results_file: Path
   results: dict
-
-  def curve(self, split: str, name: str) -> tuple[list[int], list[float]]:
-    """Returns the steps at which `name` was measured and finite, and its values."""
-    points = [
-      (step, values[name])
-      for step, values in self.metrics.get(split, {}).items()
-      if math.isfinite(values.get(name, math.nan))
-    ]
-    return [step for step, _ in points], [value for _, value in points]
 
   @property
   def layers(self) -> int:
-    """Decoder layers of which the validation speaks; 0 without any."""
+    """The number of decoder layers with validation metrics; 0 if none has."""
     count = 0
-    while self.curve("validation", f"loss_layer_{count + 1}")[0]:
+    while self.metrics.curve("validation", f"loss_layer_{count + 1}")[0]:
       count += 1
     return count
+
+  def last_by_layer(self, name: str) -> list[float]:
+    """Returns each layer's last validation "loss" or "accuracy"."""
+    layers = range(1, self.layers + 1)
+    return [
+      self.metrics.curve("validation", f"{name}_layer_{n}")[1][-1] for n in layers
+    ]
+
+  @property
+  def split(self) -> str:
+    """The split on which a fine-tuning was scored."""
+    return self.results.get("split", "test")
 
   @property
   def steps(self) -> int:
@@ -74,10 +92,10 @@ class Run:
 
 
 def read_run(directory: str | Path) -> Run:
-  """Reads the folder of a run that was evaluated.
+  """Reads the folder of an evaluated run.
 
   Raises:
-    UserError: if it is no run's folder, not evaluated yet, or a file is damaged.
+    UserError: it is not a run's folder, not evaluated yet, or a file is damaged.
   """
   directory = Path(directory)
   if not (directory / "config.json").is_file():
@@ -89,7 +107,7 @@ def read_run(directory: str | Path) -> Run:
   }
   if not found:
     raise UserError(
-      f"{directory} was not evaluated yet: run python -m elmer_jax.evaluate on it first"
+      f"{directory} is not evaluated yet: run python -m elmer_jax.evaluate on it first"
     )
   if len(found) > 1:
     raise UserError(f"{directory} has both {' and '.join(found.values())}")
@@ -101,14 +119,17 @@ def read_run(directory: str | Path) -> Run:
       f"{directory / name} lacks {', '.join(missing)}: run elmer_jax.evaluate again"
     )
   timing, accounts = directory / "timing.json", directory / "accounts.json"
+  if not (directory / "metrics.jsonl").is_file():
+    raise UserError(f"{directory / 'metrics.jsonl'} is missing: train the run first")
   return Run(
     directory=directory,
     purpose=purpose,
     config=_read_object(directory / "config.json"),
-    metrics=_read_metrics(directory / "metrics.jsonl"),
+    metrics=read_metrics(directory / "metrics.jsonl"),
     seconds=_read_object(timing) if timing.is_file() else {},
     accounts=_read_object(accounts) if accounts.is_file() else {},
-    results=results,
+    results_file=directory / name,
+    results=samples.upgrade(results),
   )
 
 
@@ -122,16 +143,13 @@ def _read_object(path: Path) -> dict:
   return content
 
 
-def _read_metrics(path: Path) -> dict[str, dict[int, dict[str, float]]]:
-  """Reads metrics.jsonl; of two lines for a step the later one counts."""
-  if not path.is_file():
-    raise UserError(f"{path} is missing: the run was not trained here")
-  found: dict[str, dict[int, dict[str, float]]] = {}
+def read_metrics(path: Path) -> Metrics:
+  """Reads a metrics.jsonl; of two lines for a step the later one counts."""
+  found = collections.defaultdict(dict)
   for line in path.read_text(encoding="utf-8").splitlines():
     try:
       values = json.loads(line)
-      step, split = values.pop("step"), values.pop("split")
+      found[values.pop("split")][values.pop("step")] = values
     except (ValueError, KeyError):
-      continue  # a line cut short when the run was killed
-    found.setdefault(split, {})[step] = values
-  return {split: dict(sorted(by_step.items())) for split, by_step in found.items()}
+      continue  # incomplete: the run was killed, or is writing it
+  return Metrics({split: dict(sorted(steps.items())) for split, steps in found.items()})

@@ -13,7 +13,7 @@ import tiny_text
 from golden_cases import TOLERANCE
 
 from elmer_jax.checkpoints.huggingface import hf_folder
-from elmer_jax.decoding import autoregressive
+from elmer_jax.decoding import autoregressive, decoding_model
 from elmer_jax.decoding.incremental import Search
 from elmer_jax.model import elmer
 from elmer_jax.objectives.autoregressive import decoder_input
@@ -88,7 +88,8 @@ def test_searches_find_the_same_with_the_settings_of_the_folder(exported):
 
   config, params, folder = exported
   source = tiny.batch()["source_ids"]
-  ours = autoregressive.decode(config, params, source, length=11, search=SEARCH)
+  prepared = decoding_model.prepare(config, params)
+  ours = autoregressive.decode(config, prepared, source, length=11, search=SEARCH)
   found = (
     theirs(folder)
     .generate(

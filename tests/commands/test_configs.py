@@ -51,7 +51,7 @@ def test_the_weights_of_the_quickstart_fit_into_the_fine_tunings(name):
 def test_the_rows_of_a_comparison_fit_its_pre_training(name):
   config = config_of(FILES[0].with_name(f"{name}.py"))
   assert config.pretrain.model.to_dict() == config.finetune.model.to_dict()
-  for row in variants.ROWS.values():
-    configured = variants.configured(row, config.finetune, 0)
+  for variant in variants.VARIANTS.values():
+    configured = variants.run_config(variant, config.finetune, 0)
     objectives.get(configured)
     configuration.check(configured)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""launch/tpu_vm.sh against a stand-in for gcloud: which calls, in which order."""
+"""launch/tpu_vm.sh with a stand-in for gcloud: which calls, in which order."""
 
 import os
 import shutil
@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-# Writes down its arguments, a line a call, and behaves as a VM that may be taken away:
-# `script` has what each start of the command ends with, `state` what describe says.
+# Appends its arguments to `calls` and simulates a VM that may be preempted: `script`
+# has how each start of the command ends, `state` what `describe` prints.
 GCLOUD = """#!/usr/bin/env bash
 cd "$(dirname "$0")"
 line="$*"
@@ -33,7 +33,7 @@ esac
 
 @pytest.fixture
 def launch(tmp_path):
-  """Returns a function that runs the script in a repository of its own."""
+  """Returns a function that runs the script in a new repository."""
   folder = tmp_path / "bin"
   folder.mkdir()
   (folder / "gcloud").write_text(GCLOUD)
@@ -67,24 +67,26 @@ def launch(tmp_path):
 
 def verbs(calls: list[str]) -> list[str]:
   """Returns what each call does: 'tpu-vm create', 'run' for the command itself."""
-  said = [" ".join(call.split()[2:4]) for call in calls]
-  return [
-    "run" if "elmer_jax.train" in call else "install" if "install.sh" in call else verb
-    for call, verb in zip(calls, said, strict=True)
-  ]
+
+  def verb(call: str) -> str:
+    if "elmer_jax.train" in call:
+      return "run"
+    return "install" if "install.sh" in call else " ".join(call.split()[2:4])
+
+  return [verb(call) for call in calls]
 
 
 START = ["tpu-vm scp", "install", "run"]
 
 
-def test_a_vm_is_made_and_after_a_preemption_made_again(launch):
+def test_a_vm_is_created_and_recreated_after_a_preemption(launch):
   flags = ("--config=configs/quickstart.py", "--config.data.files=a b/*.txt")
   done, calls = launch("train", *flags, endings=("preempted", "done"))
   assert done.returncode == 0, done.stderr
   assert "step 5/5" in done.stdout
-  look, make = "tpu-vm describe", "tpu-vm create"
-  made = [look, make, look, *START]
-  assert verbs(calls) == [*made, look, look, "tpu-vm delete", *made]
+  poll, create = "tpu-vm describe", "tpu-vm create"
+  creation = [poll, create, poll, *START]
+  assert verbs(calls) == [*creation, poll, poll, "tpu-vm delete", *creation]
   assert all(call.endswith("--zone=z") for call in calls)
   assert "--accelerator-type=v4-8" in calls[1] and "--spot" in calls[1]
   for call in calls[3:6]:
@@ -97,13 +99,13 @@ def test_a_vm_is_made_and_after_a_preemption_made_again(launch):
   assert "pod is PREEMPTED" in done.stderr
 
 
-def test_a_vm_that_is_there_is_taken_and_a_failure_is_the_commands(launch):
+def test_an_existing_vm_is_used_and_a_failure_has_the_status_of_the_command(launch):
   done, calls = launch("train", endings=("failed",), state="READY")
   assert done.returncode == 3
   assert verbs(calls) == ["tpu-vm describe", *START, "tpu-vm describe"]
 
 
-def test_a_queued_vm_is_waited_for(launch):
+def test_a_queued_vm_is_awaited(launch):
   done, calls = launch("train", QUEUED="1", CREATED="ACTIVE")
   assert done.returncode == 0, done.stderr
   queue = [f"queued-resources {verb}" for verb in ("describe", "create", "describe")]
@@ -111,13 +113,13 @@ def test_a_queued_vm_is_waited_for(launch):
   assert "--node-id=pod" in calls[1] and "--runtime-version=" in calls[1]
 
 
-def test_attempts_end(launch):
+def test_the_number_of_attempts_is_limited(launch):
   done, calls = launch("train", endings=("preempted",) * 2, ATTEMPTS="2")
   assert done.returncode == 1
   assert verbs(calls).count("run") == 2
 
 
-def test_a_dry_run_prints_every_call_and_makes_none(launch):
+def test_a_dry_run_prints_calls_without_making_them(launch):
   done, calls = launch("--dry_run", "train", "--workdir=W")
   assert done.returncode == 0 and calls == []
   lines = done.stdout.replace("'", "").splitlines()
@@ -128,7 +130,7 @@ def test_a_dry_run_prints_every_call_and_makes_none(launch):
   assert "--workdir=W --distributed=auto" in lines[-1]
 
 
-def test_a_command_is_needed(launch):
+def test_a_missing_command_is_an_error(launch):
   for arguments in ((), ("--config=x",), ("--dry_run",)):
     done, calls = launch(*arguments)
     assert done.returncode == 2 and calls == []
@@ -136,7 +138,7 @@ def test_a_command_is_needed(launch):
 
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="needs shellcheck")
-def test_the_scripts_are_clean():
+def test_shellcheck_finds_nothing():
   scripts = sorted((ROOT / "launch").glob("*.sh"))
   done = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True)
   assert done.returncode == 0, done.stdout

@@ -1,50 +1,50 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The bootstrap: right scores, intervals as wide as they should be, verdicts."""
+"""The bootstrap: scores, the width of intervals, verdicts."""
 
 import numpy as np
 import pytest
 
 from elmer_jax.comparison import bootstrap
-from elmer_jax.comparison.bootstrap import Resamples, Sums
+from elmer_jax.comparison.bootstrap import Resamples, Statistics
 from elmer_jax.metrics import text_metrics
 
 TARGETS = ["the cat sat on the mat", "a dog ran", "it is late now", "read the file"]
 OUTPUTS = ["the cat is on a mat", "a dog ran away", "", "read a file"]
 
 
-def means(values: np.ndarray) -> Sums:
-  """Sums whose only score is the mean."""
+def means(values: np.ndarray) -> Statistics:
+  """Returns statistics whose only score is the mean."""
   stacked = np.stack([values, np.ones(len(values))], 1)
-  return Sums(stacked, lambda sums: {"mean": sums[..., 0] / sums[..., 1]})
+  return Statistics(stacked, lambda sums: {"mean": sums[..., 0] / sums[..., 1]})
 
 
 def draws(values: np.ndarray, count: int = 1000) -> np.ndarray:
   return Resamples(len(values), 1, count).scores([means(values)])["mean"]
 
 
-def test_without_drawing_the_scores_are_those_of_the_metrics():
+def test_statistics_of_all_examples_give_the_scores_of_the_metrics():
   found = {}
-  for sums in (
-    bootstrap.rouge_sums(TARGETS, OUTPUTS),
-    bootstrap.bleu_sums(TARGETS, OUTPUTS, 4),
+  for statistics in (
+    bootstrap.rouge_statistics(TARGETS, OUTPUTS),
+    bootstrap.bleu_statistics(TARGETS, OUTPUTS, 4),
   ):
-    found |= sums.scores(sums.of_each.sum(0))
+    found |= statistics.scores(statistics.per_example.sum(0))
   wanted = text_metrics.rouge(TARGETS, OUTPUTS) | text_metrics.bleu(TARGETS, OUTPUTS)
   assert found == pytest.approx(wanted)
   assert found["bleu2"] > 0
 
 
-def test_a_draw_is_scored_like_the_texts_it_stands_for():
-  """Of one example drawn often, BLEU is that of the text alone."""
-  sums = bootstrap.bleu_sums(TARGETS, OUTPUTS, 2)
+def test_a_draw_has_the_scores_of_the_drawn_texts():
+  """An example drawn four times has the BLEU of four copies."""
+  statistics = bootstrap.bleu_statistics(TARGETS, OUTPUTS, 2)
   weights = np.array([0, 4, 0, 0])
-  found = sums.scores(weights @ sums.of_each)
+  found = statistics.scores(weights @ statistics.per_example)
   wanted = text_metrics.bleu(TARGETS[1:2] * 4, OUTPUTS[1:2] * 4, order=2)
   assert found == pytest.approx(wanted)
 
 
-def test_intervals_hold_the_score_and_shrink_with_more_examples():
+def test_intervals_contain_the_score_and_shrink_with_more_examples():
   rng = np.random.default_rng(1)
   widths = {}
   for count in (100, 400, 1600):
@@ -58,7 +58,7 @@ def test_intervals_hold_the_score_and_shrink_with_more_examples():
   assert 1.7 < widths[400] / widths[1600] < 2.3
 
 
-def test_intervals_hold_the_truth_as_often_as_they_say():
+def test_intervals_contain_the_true_value_at_their_level():
   rng = np.random.default_rng(2)
   ends = [bootstrap.interval(draws(rng.normal(0, 1, 60), 300)) for _ in range(300)]
   assert 0.91 < np.mean([low < 0 < high for low, high in ends]) < 0.98
@@ -86,7 +86,7 @@ def test_seeds_that_disagree_widen_the_interval():
 
 
 @pytest.mark.parametrize(
-  ("low", "high", "said"),
+  ("low", "high", "verdict"),
   [
     (0.1, 0.9, "confirmed"),
     (0.0, 0.0, "confirmed"),
@@ -95,5 +95,5 @@ def test_seeds_that_disagree_widen_the_interval():
     (-0.9, -0.1, "refuted"),
   ],
 )
-def test_verdicts(low, high, said):
-  assert bootstrap.verdict(low, high) == said
+def test_verdicts(low, high, verdict):
+  assert bootstrap.verdict(low, high) == verdict

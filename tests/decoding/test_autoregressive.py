@@ -9,7 +9,7 @@ import pytest
 from golden_cases import CASES, TOLERANCE, arrays, config, gradients, params
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.decoding import autoregressive, incremental
+from elmer_jax.decoding import autoregressive, decoding_model, incremental
 from elmer_jax.decoding.incremental import Search
 from elmer_jax.model import elmer
 from elmer_jax.objectives import autoregressive as objective
@@ -79,12 +79,12 @@ def test_loss_and_gradients_are_barts(case):
 
 @pytest.mark.parametrize("name", SEARCHES)
 @pytest.mark.parametrize("case", CASES)
-def test_searches_find_what_barts_find(case, name):
+def test_searches_return_what_barts_return(case, name):
   golden = arrays(case, "hf_bart")
   expected = golden[f"{name}/sequences"]
   found = autoregressive.decode(
     config(case),
-    params(case),
+    decoding_model.prepare(config(case), params(case)),
     batch(case)["source_ids"],
     length=8 if name == "greedy_forced_eos" else 20,
     search=SEARCHES[name],
@@ -100,7 +100,7 @@ def test_searches_find_what_barts_find(case, name):
     close(scores, golden[f"{name}/sequences_scores"])
 
 
-def test_a_token_does_not_see_those_behind_it():
+def test_a_token_does_not_attend_to_later_ones():
   case = "case_a"
   model = elmer.bind(config(case), params(case))
   encoded, mask = model.encode(batch(case)["source_ids"])
@@ -114,7 +114,7 @@ def test_a_token_does_not_see_those_behind_it():
   assert np.abs(changed[:, 5:]).max(-1).min() > 0
 
 
-def test_no_ngram_comes_twice():
+def test_no_ngram_is_repeated():
   ids = jnp.array([[2, 5, 6, 7, 5, 6, 1, 1], [2, 5, 6, 7, 8, 9, 1, 1]], jnp.int32)
   scores = jnp.zeros((2, 10))
   found = incremental.constrain(
@@ -125,11 +125,11 @@ def test_no_ngram_comes_twice():
   few = Search(no_repeat_ngram=3, forced_bos=False)
   assert not np.isinf(incremental.constrain(scores, ids, 0, 7, few)).any()
   once = Search(no_repeat_ngram=1, forced_bos=False)
-  barred = incremental.constrain(scores, ids, 5, 7, once)[0] == -np.inf
-  assert np.asarray(barred).nonzero()[0].tolist() == [2, 5, 6, 7]
+  excluded = incremental.constrain(scores, ids, 5, 7, once)[0] == -np.inf
+  assert np.asarray(excluded).nonzero()[0].tolist() == [2, 5, 6, 7]
 
 
-def test_bad_settings_are_one_line():
+def test_bad_settings_are_refused():
   with pytest.raises(UserError, match="beams must be at least 1"):
     Search(beams=0)
   with pytest.raises(UserError, match="no_repeat_ngram"):

@@ -10,8 +10,7 @@ import tiny
 import tiny_run
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.decoding import one_pass
-from elmer_jax.decoding.cpu import bfloat16_argmax
+from elmer_jax.decoding import decoding_model, one_pass
 from elmer_jax.decoding.gate import gated_decoding
 from elmer_jax.decoding.gate.gated_decoding import Gate
 from elmer_jax.model import depth, elmer
@@ -25,35 +24,42 @@ SOURCES = tiny.batch(rows=6)["source_ids"]
 @pytest.fixture(scope="module")
 def params() -> dict:
   params = tiny_run.listening(elmer.initialise(CONFIG, 0))
-  # PAD is what dropped positions are told by, so nothing else may say it.
+  # Dropped positions are recognised by PAD, so it must not be predicted.
   params["logits_bias"] = params["logits_bias"].at[PAD_ID].set(-1e4)
   return params
 
 
 @pytest.fixture(scope="module")
 def gate() -> Gate:
-  """A gate that says something else about each text and layer."""
+  """A random gate, which differs from text to text and layer to layer."""
   shape = (CONFIG.decoder_layers - 1, CONFIG.d_model, 2)
   weights_LxDx2 = jax.random.normal(jax.random.key(3), shape)
   return Gate(weights_LxDx2, jnp.zeros(shape[::2]), jnp.full(shape[0], 0.5))
 
 
-def decode(params, gate, threshold, sources=SOURCES, trim=0):
-  return gated_decoding.decode(
-    CONFIG, params, gate, threshold, sources, length=LENGTH, trim=trim, details=True
-  )
+def decode(params, gate, threshold, sources=SOURCES, trim=0, details=True):
+  settings = {"length": LENGTH, "trim": trim, "details": details}
+  prepared = decoding_model.prepare(CONFIG, params)
+  return gated_decoding.decode(CONFIG, prepared, gate, threshold, sources, **settings)
 
 
-def at_depth(params, layers: int, sources=SOURCES) -> np.ndarray:
+def observe(params, **settings) -> gated_decoding.Observed:
+  prepared = decoding_model.prepare(CONFIG, params)
+  return gated_decoding.observe(CONFIG, prepared, SOURCES, length=LENGTH, **settings)
+
+
+def at_depth(params, layers: int) -> np.ndarray:
   config, cut = depth.cut(CONFIG, params, layers)
-  found = one_pass.decode(config, cut, sources, length=LENGTH, exit="none")
+  prepared = decoding_model.prepare(config, cut)
+  found = one_pass.decode(config, prepared, SOURCES, length=LENGTH, exit="none")
   return np.asarray(found.ids)
 
 
-def test_a_gate_that_never_opens_is_full_depth(params, gate):
+def test_threshold_1_is_full_depth(params, gate):
   found = decode(params, gate, 1.0)
   full = one_pass.decode(
-    CONFIG, params, SOURCES, length=LENGTH, exit="none", details=True
+    *(CONFIG, decoding_model.prepare(CONFIG, params), SOURCES),
+    **{"length": LENGTH, "exit": "none", "details": True},
   )
   np.testing.assert_array_equal(found.ids, full.ids)
   np.testing.assert_allclose(found.log_probability, full.log_probability, atol=1e-4)
@@ -64,28 +70,24 @@ def test_a_gate_that_never_opens_is_full_depth(params, gate):
 @pytest.mark.parametrize("threshold", [0.5, 1.0])
 def test_the_ids_are_the_same_without_details(params, gate, threshold, trim):
   every = decode(params, gate, threshold, trim=trim)
-  guess_by = bfloat16_argmax.prepare(params["tokens"])
-  settings = {"length": LENGTH, "trim": trim, "guess_by": guess_by}
-  found = gated_decoding.decode(CONFIG, params, gate, threshold, SOURCES, **settings)
+  found = decode(params, gate, threshold, trim=trim, details=False)
   np.testing.assert_array_equal(found.ids, every.ids)
   assert every.log_probability is not None and found.log_probability is None
 
 
-def test_a_gate_that_opens_at_once_is_static_depth_1(params, gate):
+def test_threshold_0_is_depth_1(params, gate):
   found = decode(params, gate, 0.0)
   np.testing.assert_array_equal(found.ids, at_depth(params, 1))
   assert found.layers.tolist() == [1] * 6 and found.ran == 1
 
 
-def test_every_text_is_what_its_depth_gives_and_the_loop_runs_no_further(params, gate):
-  settled_LxB = gated_decoding.verdicts(
-    gate, gated_decoding.observe(CONFIG, params, SOURCES, length=LENGTH)
-  ).settled_B
-  threshold = float(jnp.median(settled_LxB.max(0)))
+def test_texts_are_those_of_their_depth_and_no_more_layers_run(params, gate):
+  stable_LxB = gated_decoding.score_layers(gate, observe(params)).stable_B
+  threshold = float(jnp.median(stable_LxB.max(0)))
   found = decode(params, gate, threshold)
   expected = [
     next((n for n, s in enumerate(column, 1) if s > threshold), 4)
-    for column in np.asarray(settled_LxB).T
+    for column in np.asarray(stable_LxB).T
   ]
   assert found.layers.tolist() == expected and len(set(expected)) > 1
   assert found.ran == max(expected)
@@ -93,16 +95,18 @@ def test_every_text_is_what_its_depth_gives_and_the_loop_runs_no_further(params,
     np.testing.assert_array_equal(found.ids[row], at_depth(params, layers)[row])
 
 
-def test_a_cut_gate_goes_with_a_cut_model(params, gate):
+def test_a_cut_gate_fits_a_cut_model(params, gate):
   config, lowest = depth.cut(CONFIG, params, 2)
   free = decode(params, gate, 0.5)
-  held = gated_decoding.decode(
-    config, lowest, gated_decoding.cut(gate, 2), 0.5, SOURCES, length=LENGTH
+  limited = gated_decoding.decode(
+    *(config, decoding_model.prepare(config, lowest), gated_decoding.cut(gate, 2)),
+    *(0.5, SOURCES),
+    length=LENGTH,
   )
-  np.testing.assert_array_equal(held.layers, np.minimum(free.layers, 2))
+  np.testing.assert_array_equal(limited.layers, np.minimum(free.layers, 2))
   assert free.ran > 2
-  for row, layers in enumerate(held.layers.tolist()):
-    np.testing.assert_array_equal(held.ids[row], at_depth(params, layers)[row])
+  for row, layers in enumerate(limited.layers.tolist()):
+    np.testing.assert_array_equal(limited.ids[row], at_depth(params, layers)[row])
 
 
 def test_a_text_does_not_depend_on_its_batch(params, gate):
@@ -114,44 +118,42 @@ def test_a_text_does_not_depend_on_its_batch(params, gate):
 
 
 @pytest.mark.parametrize("threshold", [0.5, 1.0])
-def test_dropped_positions_are_those_behind_each_text(params, gate, threshold):
-  """Whatever the batch, so also where its other texts are longer."""
+def test_dropped_positions_are_those_after_each_text(params, gate, threshold):
+  """Also where other texts of the batch are longer."""
   found = decode(params, gate, threshold, trim=2)
-  watched = gated_decoding.observe(
-    CONFIG, params, SOURCES, length=LENGTH, gate=gate, trim=2
-  ).ids_LxBxT
+  observed = observe(params, gate=gate, trim=2).ids_LxBxT
   for row, source in enumerate(SOURCES):
     layers = int(found.layers[row])
-    np.testing.assert_array_equal(found.ids[row], watched[layers - 1, row])
+    np.testing.assert_array_equal(found.ids[row], observed[layers - 1, row])
     alone = decode(params, gate, threshold, source[None], trim=2)
     np.testing.assert_array_equal(alone.ids[0], found.ids[row])
   kept_B = (np.asarray(found.ids) != PAD_ID).sum(-1)
   assert set(kept_B) <= {3, 6, 9, 12} and len(set(kept_B)) > 1
 
 
-def test_what_stands_behind_the_text_has_no_say():
+def test_positions_after_the_end_do_not_count():
   logits_BxTx2 = (
     jax.random.normal(jax.random.key(0), (3, 8, 2)) - jnp.array([0.0, 9.0])[None, None]
   )
   ended = logits_BxTx2.at[:, 5, 1].set(1.0)
   changed = ended.at[:, 5:, 0].set(-7.0).at[:, 6:, 1].set(5.0)
-  verdict = gated_decoding.judge(ended)
-  for a, b in zip(verdict, gated_decoding.judge(changed), strict=True):
+  output = gated_decoding.score_gate(ended)
+  for a, b in zip(output, gated_decoding.score_gate(changed), strict=True):
     np.testing.assert_array_equal(a, b)
-  assert verdict.length_B.tolist() == [5, 5, 5]
-  within = gated_decoding.judge(ended.at[:, 4, 0].set(-7.0))
-  assert (within.settled_B < verdict.settled_B).all()
-  careful = gated_decoding.judge(ended, caution=2.0)
-  assert (careful.length_B > 5).all()
-  np.testing.assert_array_equal(careful.settled_B, verdict.settled_B)
-  open_ended = gated_decoding.judge(logits_BxTx2)
-  assert open_ended.length_B.tolist() == [8, 8, 8]
+  assert output.length_B.tolist() == [5, 5, 5]
+  within = gated_decoding.score_gate(ended.at[:, 4, 0].set(-7.0))
+  assert (within.stable_B < output.stable_B).all()
+  longer = gated_decoding.score_gate(ended, trim_logit=2.0)
+  assert (longer.length_B > 5).all()
+  np.testing.assert_array_equal(longer.stable_B, output.stable_B)
+  without_end = gated_decoding.score_gate(logits_BxTx2)
+  assert without_end.length_B.tolist() == [8, 8, 8]
 
 
 def test_static_depth_keeps_the_lowest_layers(params):
-  seen = gated_decoding.observe(CONFIG, params, SOURCES, length=LENGTH).ids_LxBxT
+  observed = observe(params).ids_LxBxT
   for layers in range(1, 5):
-    np.testing.assert_array_equal(at_depth(params, layers), seen[layers - 1])
+    np.testing.assert_array_equal(at_depth(params, layers), observed[layers - 1])
   with pytest.raises(UserError, match="depth 5 must lie between 1 and .* 4"):
     depth.cut(CONFIG, params, 5)
 

@@ -10,6 +10,7 @@ import tiny_run
 from etils import epath
 
 from elmer_jax.core.errors import UserError
+from elmer_jax.decoding import decoding_model
 from elmer_jax.decoding.gate import gate_file, gate_fitting, gated_decoding
 from elmer_jax.decoding.gate.gate_file import Calibrated
 from elmer_jax.model import elmer
@@ -72,6 +73,7 @@ def test_labels_end_with_the_last_layers_text():
 
 def test_a_fitted_gate_tells_settled_texts_from_others():
   params = tiny_run.listening(elmer.initialise(CONFIG, 0))
+  params = decoding_model.prepare(CONFIG, params)
   sources = [tiny.batch(rows=16, seed=n)["source_ids"] for n in range(9)]
   gate = gate_fitting.fit(CONFIG, params, sources[:8], 12)
   short = []
@@ -79,16 +81,16 @@ def test_a_fitted_gate_tells_settled_texts_from_others():
     seen = gated_decoding.observe(CONFIG, params, batch, length=12)
     length_B = (~gate_fitting.labels(seen.ids_LxBxT).behind).sum(-1)
     short.append(
-      gated_decoding.verdicts(gate, seen).length_B + gated_decoding.MARGIN
+      gated_decoding.score_layers(gate, seen).length_B + gated_decoding.MARGIN
       < length_B[None]
     )
   assert np.mean(short) <= 0.02
   found = gated_decoding.observe(CONFIG, params, sources[8], length=12)
-  verdict = gated_decoding.verdicts(gate, found)
+  verdict = gated_decoding.score_layers(gate, found)
   settled_LxBxT, behind_BxT = gate_fitting.labels(found.ids_LxBxT)
   settled_LxBxT, text_BxT = np.asarray(settled_LxBxT), ~np.asarray(behind_BxT)
   true_LxB = (settled_LxBxT * text_BxT).sum(-1) / text_BxT.sum(-1)
-  a, b = np.asarray(true_LxB).ravel(), np.asarray(verdict.settled_B).ravel()
+  a, b = np.asarray(true_LxB).ravel(), np.asarray(verdict.stable_B).ravel()
   assert np.corrcoef(a, b)[0, 1] > 0.5
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Soft exit from a shortlist: which tokens it has, and what it leaves alone."""
+"""Soft exit with a shortlist: which tokens it has, and what it does not change."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ import pytest
 import tiny
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.decoding import one_pass, shortlist
+from elmer_jax.decoding import decoding_model, one_pass, shortlist
 from elmer_jax.decoding.cpu import bfloat16_argmax
 from elmer_jax.model import elmer
 
@@ -23,7 +23,7 @@ SOURCE_IDS = tiny.batch(rows=12)["source_ids"]
 @pytest.fixture(scope="module")
 def params() -> dict:
   params = elmer.initialise(CONFIG, 1)
-  kernel = params["soft_exit"]["kernel"]  # as after training: a guess has weight
+  kernel = params["soft_exit"]["kernel"]  # as after training: predictions have weight
   noise = jax.random.normal(jax.random.key(2), kernel.shape) * 0.3
   params["soft_exit"]["kernel"] = kernel + noise
   bias = jax.random.normal(jax.random.key(3), params["logits_bias"].shape)
@@ -34,8 +34,8 @@ def decode(params: dict, size: int, source_ids=SOURCE_IDS, config=CONFIG, **sett
   """Returns the predictions of every layer [L, B, T]; without details, the last's."""
   found = one_pass.decode(
     config,
-    **one_pass.prepare(config, params)._asdict(),
-    source_ids_BxS=source_ids,
+    decoding_model.prepare(config, params),
+    source_ids,
     exit="soft",
     shortlist=size,
     **({"length": LENGTH, "details": True} | settings),
@@ -46,7 +46,7 @@ def decode(params: dict, size: int, source_ids=SOURCE_IDS, config=CONFIG, **sett
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_a_list_of_all_tokens_changes_nothing(dtype, norm, params, monkeypatch):
-  monkeypatch.setattr(bfloat16_argmax, "pays", lambda: True)
+  monkeypatch.setattr(bfloat16_argmax, "is_supported", lambda: True)
   config = dataclasses.replace(CONFIG, dtype=dtype, norm=norm)
   if norm == "pre":
     norms = elmer.initialise(config, 1)["decoder"]["norm"]
@@ -57,59 +57,59 @@ def test_a_list_of_all_tokens_changes_nothing(dtype, norm, params, monkeypatch):
   np.testing.assert_array_equal(listed, every)
 
 
-def test_a_text_is_guessed_from_its_own_few_tokens(params, monkeypatch):
-  monkeypatch.setattr(bfloat16_argmax, "pays", lambda: False)
+def test_predictions_of_a_text_are_limited_to_its_own_tokens(params, monkeypatch):
+  monkeypatch.setattr(bfloat16_argmax, "is_supported", lambda: False)
   free, listed = decode(params, 0), decode(params, LENGTH)
-  # Behind the first layer each position's best token is on the list.
+  # After the first layer each position's best token is on the list.
   np.testing.assert_array_equal(listed[0], free[0])
   below = listed[:-1].swapaxes(0, 1).reshape(len(SOURCE_IDS), -1)
   assert max(len(set(text)) for text in below.tolist()) <= LENGTH
   assert (listed != free).any()
   np.testing.assert_array_equal(decode(params, LENGTH, details=False), listed[-1])
-  # Nobody else has a say in it.
+  # It does not depend on the other texts.
   alone = decode(params, LENGTH, SOURCE_IDS[3:4])
   np.testing.assert_array_equal(alone[:, 0], listed[:, 3])
 
 
-def test_the_last_layer_is_not_bound_by_the_list(params):
+def test_the_last_layer_is_not_limited(params):
   one = decode(params, 1)
   listed_B = one[0, :, 0]
   assert (one[:-1] == listed_B[:, None]).all()
   assert (one[-1] != listed_B[:, None]).any()
 
 
-def test_positions_that_do_not_exist_have_no_say(params):
+def test_positions_beyond_a_text_do_not_count(params):
   lengths = np.array([4, 7] * 6, np.int32)
-  told = decode(params, 5, oracle_lengths_B=jnp.asarray(lengths))
+  found = decode(params, 5, oracle_lengths_B=jnp.asarray(lengths))
   for length in (4, 7):
     rows = lengths == length
     short = decode(params, 5, length=length)
-    np.testing.assert_array_equal(told[:, rows, :length], short[:, rows])
+    np.testing.assert_array_equal(found[:, rows, :length], short[:, rows])
 
 
-def test_listed_are_those_nearest_to_being_a_position_s_best(params):
-  model = elmer.bind(CONFIG, params)
+@pytest.mark.parametrize("rounded", [False, True])
+def test_selected_tokens_have_the_smallest_gaps(rounded, params, monkeypatch):
+  monkeypatch.setattr(bfloat16_argmax, "is_supported", lambda: rounded)
+  model = decoding_model.bind(CONFIG, decoding_model.prepare(CONFIG, params))
   hidden = jax.random.normal(jax.random.key(0), (2, LENGTH, CONFIG.d_model))
-  drawn = shortlist.draw_up(model, hidden, 20)
+  listed = shortlist.select(model, hidden, 20)
   table = np.asarray(params["tokens"])[: CONFIG.vocabulary_size]
-  scores = np.asarray(hidden) @ table.T  # soft exit chooses without the bias
-  lag = (scores.max(-1, keepdims=True) - scores).min(1)
-  expected = np.sort(np.argsort(lag, axis=-1)[:, :20], axis=-1)
-  np.testing.assert_array_equal(drawn.ids_BxK, expected)
-  np.testing.assert_array_equal(drawn.predict(model, hidden), scores.argmax(-1))
-  np.testing.assert_array_equal(drawn.bias_BxK, jnp.zeros((2, 20)))
-  # In bfloat16 only tokens near the end of the list may be others.
-  rough = shortlist.draw_up(
-    model, hidden, 20, rough=bfloat16_argmax.prepare(params["tokens"])
-  )
-  for ours, exact in zip(np.asarray(rough.ids_BxK), expected, strict=True):
-    assert len(set(ours) & set(exact)) >= 18
+  scores = np.asarray(hidden) @ table.T  # soft exit's arg-max is without the bias
+  gap = (scores.max(-1, keepdims=True) - scores).min(1)
+  expected = np.sort(np.argsort(gap, axis=-1)[:, :20], axis=-1)
+  if rounded:  # only tokens near the end of the list may be others
+    for ours, exact in zip(np.asarray(listed.ids_BxK), expected, strict=True):
+      assert len(set(ours) & set(exact)) >= 18
+    return
+  np.testing.assert_array_equal(listed.ids_BxK, expected)
+  np.testing.assert_array_equal(listed.predict(model, hidden), scores.argmax(-1))
+  np.testing.assert_array_equal(listed.bias_BxK, jnp.zeros((2, 20)))
 
 
 @pytest.mark.parametrize(
   ("size", "exit", "words"),
   [(5, "none", "is for --exit=soft"), (91, "soft", "between 1 and the 90 tokens")],
 )
-def test_a_list_that_makes_no_sense_is_refused(size, exit, words):
+def test_sizes_out_of_range_are_refused(size, exit, words):
   with pytest.raises(UserError, match=words):
     one_pass.check_shortlist(size, exit, 90)

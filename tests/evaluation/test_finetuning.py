@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The evaluation of a fine-tuning: right rows, and the figures that seqio gives."""
+"""The evaluation of a fine-tuning: its systems, with the scores of seqio."""
 
 import ast
 import json
@@ -19,12 +19,12 @@ from elmer_jax import evaluate
 from elmer_jax.core.errors import UserError
 from elmer_jax.data import tasks
 from elmer_jax.data.datasets.dataset import DatasetSpec
-from elmer_jax.evaluation import finetuning
+from elmer_jax.evaluation import finetuning, samples
 from elmer_jax.generation import api
 from elmer_jax.metrics import text_metrics
 from elmer_jax.reports import read_run
 
-# What the README shows, for another task and workdir.
+# The README's example, for another task and workdir.
 SCRIPT = """
 import elmer_jax, seqio
 from elmer_jax.data import tasks
@@ -42,7 +42,7 @@ print(evaluator.evaluate(compute_metrics=True, predict_fn=lambda _: rows)[0].res
 
 def pairs(split: str) -> list[tuple[str, str]]:
   texts = tiny_text.documents(45, seed=["train", "validation", "test"].index(split))
-  # Single letters are what untrained models write by chance.
+  # Untrained models generate single letters by chance.
   return [
     (f"def read_{n % 7}(x)\n{text}", f"Read\n{' '.join('kqteluby'[n % 6 :][:3])}.")
     for n, text in enumerate(texts)
@@ -82,7 +82,7 @@ def found(run) -> dict:
   return json.loads((run / "evaluation" / "test.json").read_text())
 
 
-def test_all_systems_are_scored_and_the_report_is_there(found, run):
+def test_all_systems_are_scored_and_a_report_is_written(found, run):
   assert list(found["systems"]) == [
     "soft_exit",
     "soft_exit_repeats_kept",
@@ -100,14 +100,14 @@ def test_all_systems_are_scored_and_the_report_is_there(found, run):
   assert set(read_run.RESULTS["finetune"][1]) <= found.keys()
 
 
-def test_a_user_of_seqio_finds_the_same_figures(found, run, capsys):
+def test_seqio_gives_the_same_scores(found, run, capsys):
   script = SCRIPT.replace("W/finetune", str(run))
   exec(script.replace("pydocs_summary", "tiny_summary"), {})
   scores = ast.literal_eval(capsys.readouterr().out)
   assert scores == {"tiny_summary": found["systems"]["soft_exit"]}
 
 
-def test_predictions_are_what_was_scored(found, run):
+def test_the_scores_are_those_of_the_predictions_file(found, run):
   text = (run / "evaluation" / "predictions.jsonl").read_text()
   lines = [json.loads(line) for line in text.splitlines()]
   assert [(line["source"], line["reference"]) for line in lines] == pairs("test")
@@ -117,15 +117,15 @@ def test_predictions_are_what_was_scored(found, run):
   assert text_metrics.rouge(references, outputs).items() <= systems["soft_exit"].items()
   assert found["distinct_outputs"] == len(set(outputs)) / 45 > 1 / 45
 
-  # The model's own answer to another source, not to the neighbour's.
+  # The model's output for the source half-way on.
   model = elmer_jax.load(str(run))
   sources = [line["source"] for line in lines]
   moved = elmer_jax.generate(model, sources[22:] + sources[:22])
-  foreign = text_metrics.rouge(
+  shuffled = text_metrics.rouge(
     references, [text_metrics.one_line(r.text) for r in moved]
   )
-  assert foreign.items() <= systems["soft_exit_shuffled_source"].items()
-  assert foreign["rouge1"] != systems["soft_exit"]["rouge1"]
+  assert shuffled.items() <= systems["soft_exit_shuffled_source"].items()
+  assert shuffled["rouge1"] != systems["soft_exit"]["rouge1"]
 
 
 def test_removed_repeats_are_a_share_of_all_tokens(found, run):
@@ -138,19 +138,24 @@ def test_removed_repeats_are_a_share_of_all_tokens(found, run):
   assert 0 < found["removed_repeats"] < 1
 
 
-def test_samples_have_the_history_of_every_token(found):
-  assert len(found["samples"]) == finetuning.SAMPLES
+def test_samples_have_every_layer_s_predictions(found):
+  assert len(found["samples"]) == samples.COUNT
   for sample in found["samples"]:
     count = len(sample["pieces"])
     assert len(sample["layers"]) == 3
     assert all(len(layer) == count for layer in sample["layers"])
     assert sample["layers"][-1] == sample["pieces"]
-    assert len(sample["exit_layers"]) == count
+    columns = list(zip(*sample["layers"], strict=True))
+    assert len(sample["exit_layers"]) == len(columns) == count
+    for column, layer in zip(columns, sample["exit_layers"], strict=True):  # from 1
+      assert len(set(column[layer - 1 :])) == 1
+      assert layer == 1 or column[layer - 2] != column[-1]
 
 
 def test_hard_exit_is_scored_with_its_exits_and_without(task, tmp_path):
-  config = configure(data__task="tiny_summary", objective__exit_threshold=4.0)
-  config.objective.name = "hard_exit"
+  # Larger weights than usual, so that some tokens exit early.
+  config = configure(data__task="tiny_summary", model__init_stddev=0.3)
+  config.objective.update({"name": "hard_exit", "exit_threshold": 4.0})
   tiny_run.write(config, tmp_path, tiny_text.vocabulary())
   command(config, tmp_path, "--oracle_length")
   flags.FLAGS["oracle_length"].unparse()
@@ -181,21 +186,22 @@ def test_hard_exit_is_scored_with_its_exits_and_without(task, tmp_path):
   model = elmer_jax.load(str(tmp_path))
   sources = [source for source, _ in pairs("test")]
   every = elmer_jax.generate(model, sources, remove_repeats=False)
-  left = [layer + 1 for result in every for layer in result.exit_layers]
-  assert found["mean_exit_layer"] == pytest.approx(sum(left) / len(left))
+  exits = [layer + 1 for result in every for layer in result.exit_layers]
+  assert found["mean_exit_layer"] == pytest.approx(sum(exits) / len(exits))
+  assert found["mean_exit_layer"] < 3
   assert (
-    "colour of the layer at which it left"
+    "colour of the layer at which it exited"
     in (tmp_path / "report" / "index.html").read_text()
   )
 
 
-def test_an_evaluated_checkpoint_is_left_alone(found, run):
+def test_a_checkpoint_is_evaluated_once(found, run):
   before = (run / "evaluation" / "test.json").stat().st_mtime_ns
   command(configure(data__task="tiny_summary"), run)
   assert (run / "evaluation" / "test.json").stat().st_mtime_ns == before
 
 
-def test_own_pairs_are_measured_on_their_validation_split(tmp_path):
+def test_own_pairs_are_evaluated_on_their_validation_split(tmp_path):
   path = tmp_path / "pairs.jsonl"
   rows = [
     {"source": f"Where is {number}?", "target": f"Here is {number}."}
@@ -215,14 +221,14 @@ def test_own_pairs_are_measured_on_their_validation_split(tmp_path):
   assert summary["validation"]["examples"] == found["examples"]
   with pytest.raises(UserError, match="pydocs_summary has no split 'test'; it has"):
     command(config, tmp_path / "run", "--split=test")
-  # Less is drawn: the same pairs each time, and the figures are of those.
+  # With fewer examples the evaluation is repeated.
   config.evaluate.examples = 2
   command(config, tmp_path / "run", "--split=validation")
   drawn = json.loads(results.read_text())
   assert drawn["examples"] == 2 < found["examples"]
 
 
-def test_a_model_that_writes_token_by_token_is_scored_as_it_writes(task, tmp_path):
+def test_an_autoregressive_model_has_no_exits_in_its_report(task, tmp_path):
   config = configure(data__task="tiny_summary")
   config.objective.name = "autoregressive"
   tiny_run.write(config, tmp_path, tiny_text.vocabulary())
@@ -280,7 +286,7 @@ def test_public_tasks_have_the_scores_of_their_papers(
   command(config, tmp_path / "run")
   found = json.loads((tmp_path / "run" / "evaluation" / "test.json").read_text())
   assert found["examples"] == examples
-  # No name is told by signatures.
+  # Without signatures no baseline uses names.
   learned = ["baseline_constant", "baseline_lead"] if "train" in "".join(files) else []
   assert list(found["systems"])[3:] == learned
   for entry in found["systems"].values():
@@ -291,7 +297,7 @@ def test_public_tasks_have_the_scores_of_their_papers(
   assert "BLEU-2" in page and ("ROUGE-L" in page) == ("rougeL" in scores)
 
 
-def test_a_task_without_targets_of_its_own_is_refused(run):
+def test_a_task_without_pairs_is_refused(run):
   model = api.load(str(run))
   config = configure(data__task="pydocs_pretrain")
   with pytest.raises(UserError, match="not one task of source and target"):

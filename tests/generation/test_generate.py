@@ -215,7 +215,7 @@ def test_gated_exit_tells_the_layer_at_which_a_text_stopped(gated_run):
 @pytest.mark.parametrize(
   "flag, word",
   [
-    ("--exit=gated --threshold=1.5", "--threshold lies between 0 and 1; it is 1.5"),
+    ("--exit=gated --threshold=1.5", "--threshold must be between 0 and 1; it is 1.5"),
     ("--depth=4", "depth 4 must lie between 1 and the model's 3 decoder layers"),
   ],
 )

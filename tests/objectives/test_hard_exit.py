@@ -44,7 +44,7 @@ def source_ids() -> np.ndarray:
 
 def decode(model, source_ids, exit="hard", threshold=0.0) -> one_pass.Decoded:
   call = {"length": LENGTH, "exit": exit, "threshold": threshold, "details": True}
-  return one_pass.decode(model.config, model.params, source_ids, **call)
+  return one_pass.decode(model.config, model.prepared, source_ids, **call)
 
 
 def spread_threshold(model, source_ids) -> float:
@@ -98,13 +98,13 @@ def test_given_lengths_equal_a_run_with_that_length(model, source_ids, exit):
   lengths = np.array([3, 5, 5, 12, 1, 3, 12, 5], np.int32)
   threshold = spread_threshold(model, source_ids)
   told = one_pass.decode(
-    *(model.config, model.params, source_ids),
+    *(model.config, model.prepared, source_ids),
     **{"length": LENGTH, "exit": exit, "threshold": threshold},
     oracle_lengths_B=lengths,
   )
   for length in np.unique(lengths):
     short = one_pass.decode(
-      *(model.config, model.params, source_ids),
+      *(model.config, model.prepared, source_ids),
       **{"length": int(length), "exit": exit, "threshold": threshold},
     )
     rows = lengths == length

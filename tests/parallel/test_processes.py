@@ -156,7 +156,7 @@ def test_the_local_launcher_makes_the_losses_of_one_process(config, tmp_path):
 
 ENDS = """
 import signal, sys, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as good as what JAX does with it
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 index = int(sys.argv[-1].rpartition(",")[2])
 {wait}
 open(sys.argv[1] + str(index), "w").close()
@@ -169,7 +169,7 @@ sys.exit({status})
   [
     ("", "0", 0, "012"),
     ("", "4", 4, None),  # all at once
-    ("time.sleep(9 * (index != 1))", "4", 4, "1"),  # the others are ended
+    ("time.sleep(9 * (index != 1))", "4", 4, "1"),  # the others are terminated
     ("time.sleep(index / 2)", "5 * (index == 2)", 5, "012"),  # the last one
   ],
 )
@@ -183,7 +183,7 @@ def test_the_local_launcher_ends_with_the_first_failure(
   done = local(tmp_path / "root", package, "3", "ends", f"{tmp_path}/ended-")
   assert done.returncode == expected, done.stderr
   if ended:
-    time.sleep(5 if ended == "1" else 0)  # who was left would be done by now
+    time.sleep(5 if ended == "1" else 0)  # a process still running would end now
     found = sorted(path.name[-1] for path in tmp_path.glob("ended-*"))
     assert "".join(found) == ended
 
@@ -234,6 +234,11 @@ def attempt(function, *arguments):
 def fail():
   raise UserError("nowhere.txt: this file doesn't exist")
 
+def fail_on_second():
+  if index == 1:
+    fail()
+  return "opened"
+
 def write():
   with (Path(folder) / "written").open("x") as file:
     return file.write("all")
@@ -241,7 +246,8 @@ def write():
 attempt(processes.check_agreement, tiny.configure(data__batch_size=8 + index % 2), 60)
 attempt(processes.run_on_first_process, "failing work", fail)
 attempt(processes.run_on_first_process, "work", write)
-attempt(processes.check_shared_folder, "--workdir", folder, 60)
+attempt(processes.run_on_all_processes, "opening", fail_on_second, 60)
+processes.check_shared_folder("--workdir", folder, 60)
 own = Path(folder) / str(index // 2)
 own.mkdir(exist_ok=True)
 attempt(processes.check_shared_folder, "--output", str(own), 60, 2)
@@ -268,11 +274,13 @@ def test_processes_fail_together_with_the_same_message(tmp_path):
   for index in (2, 0):
     status, output, errors = finish(runs[index])
     assert status == 2, errors
-    disagreement, failure, work, shared, separate, timeout = output.splitlines()[-6:]
-    assert disagreement.startswith("process 1 has another configuration than process")
-    assert failure == "nowhere.txt: this file doesn't exist"
-    assert work == ("3" if index == 0 else "None")  # only process 0 writes
-    assert shared == "None"
+    differs, fails, works, opens, separate, timeout = [
+      line for line in output.splitlines() if line and "[Gloo]" not in line
+    ]
+    assert differs.startswith("process 1 has another configuration than process 0")
+    assert fails == "nowhere.txt: this file doesn't exist"
+    assert works == ("3" if index == 0 else "None")  # only process 0 writes
+    assert opens == "process 1: nowhere.txt: this file doesn't exist"
     assert "process 2 doesn't see what process 0 writes there" in separate
     assert timeout == "timed out after 3 s at 'the gate' waiting for process 1"
   runs[1].kill()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a plan reads out of compiled programs, and what it says."""
+"""Plans: costs read from compiled programs, topologies, shardings, error messages."""
 
 import importlib.util
 import json
@@ -14,13 +14,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+import tiny_tpu
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from elmer_jax.core.errors import UserError
 from elmer_jax.parallel import chips
-from elmer_jax.parallel.mesh import make_mesh
-from elmer_jax.planning import hlo, parameter_table, step_costs, topologies, trials
+from elmer_jax.parallel.mesh import make_mesh, slice_of
+from elmer_jax.planning import (
+  candidates,
+  hlo,
+  parameter_table,
+  step_costs,
+  table,
+  topologies,
+)
 
 ROOT = Path(__file__).parents[2]
 has_libtpu = pytest.mark.skipif(
@@ -30,7 +38,7 @@ KIB = 1024
 
 
 def sent(function, in_spec, out_spec, shape=(16, 256), sizes=(4, 2)):
-  """Returns bytes sent a device by kind, of a mapped function of a float32 array."""
+  """Returns bytes sent per device, by kind, of a mapped function of a float32 array."""
   axes = (jax.sharding.AxisType.Auto,) * 2
   mesh = jax.make_mesh(sizes, ("a", "b"), axis_types=axes, devices=jax.devices()[:8])
   mapped = jax.shard_map(
@@ -81,7 +89,7 @@ def test_collectives_of_known_programs(function, specs, expected):
   assert found == {kind: size * KIB for kind, size in expected.items()}
 
 
-def test_a_loop_counts_as_often_as_it_turns():
+def test_a_loop_body_counts_once_an_iteration():
   def in_loops(x):
     def inner(_, y):
       return jnp.sin(jax.lax.psum(y, "a"))
@@ -109,17 +117,17 @@ def test_a_loop_counts_as_often_as_it_turns():
     ("{}", [[0, 1, 2, 3]]),
   ],
 )
-def test_groups_in_all_their_forms(groups, expected):
+def test_all_notations_of_groups(groups, expected):
   line = f"  %r = f32[8]{{0}} all-reduce(%p), channel_id=1, replica_groups={groups}, to"
   text = f"ENTRY %main (p: f32[8]) -> f32[8] {{\n{line}\n}}"
   [found] = hlo.collectives(text, 4)
   np.testing.assert_array_equal(found.groups, expected)
-  assert hlo.crosses(found, np.array([0, 1, 1, 1])) == (0 in found.groups[0])
-  assert not hlo.crosses(found, np.zeros(4, int))
+  assert hlo.joins(found, np.array([0, 1, 1, 1])) == (0 in found.groups[0])
+  assert not hlo.joins(found, np.zeros(4, int))
 
 
-def test_the_forms_of_the_tpu_compiler():
-  """A scatter in a fusion, a gather overlapped with work, a loop without a note."""
+def test_notations_of_the_tpu_compiler():
+  """A scatter in a fusion, an overlapped gather, a loop without its trip count."""
   found = hlo.collectives(
     """
 %all-reduce-scatter.1 (p: bf16[8,4]) -> bf16[4,4] {
@@ -150,23 +158,23 @@ ENTRY %main (p: f32[8]) -> f32[16] {
   assert hlo.sent_by_kind(found) == {"reduce-scatter": 6 * 32, "all-gather": 32}
 
 
-def test_an_account_of_a_step():
-  """The gradients of a data-parallel step are summed over the devices, and little else.
+def test_costs_of_a_step():
+  """A data-parallel step all-reduces the gradients, and little else.
 
-  Those of the token table may travel once for each of its three uses.
+  That of the token table may be sent once for each of its three uses.
   """
   config = tiny.configure(model__dropout=0.0)
   mesh = make_mesh(config, jax.devices()[:8])
-  account = step_costs.of_step(config, mesh, chips.V5E)
-  placed = parameter_table.lay_out(config, mesh)
-  assert account.bytes["parameters"] == placed.bytes["parameters"]
-  assert account.bytes["optimizer"] == placed.bytes["optimizer"]
-  assert account.fits and account.bytes["temporaries"] > 0
-  table = next(one.bytes for one in placed.parameters if one.name == "tokens")
-  gradients = account.bytes["parameters"]
-  all_reduced = sum(account.sent.values()) / (2 * 7 / 8)
-  assert gradients * 0.95 < all_reduced < (gradients + 2 * table) * 1.05
-  assert account.bound == max(account.bounds.values()) > 0
+  costs = step_costs.measure(config, mesh, chips.V5E)
+  found = parameter_table.make_table(config, mesh)
+  assert costs.bytes["parameters"] == found.bytes["parameters"]
+  assert costs.bytes["optimizer"] == found.bytes["optimizer"]
+  assert costs.fits and costs.bytes["temporaries"] > 0
+  tokens = next(one.bytes for one in found.parameters if one.name == "tokens")
+  gradients = costs.bytes["parameters"]
+  all_reduced = sum(costs.sent.values()) / (2 * 7 / 8)
+  assert gradients * 0.95 < all_reduced < (gradients + 2 * tokens) * 1.05
+  assert costs.bound == max(costs.bounds.values()) > 0
 
 
 @pytest.mark.parametrize(
@@ -182,31 +190,33 @@ def test_an_account_of_a_step():
     ("v6e-64", "v6e:8x8", 64),
   ],
 )
-def test_names_of_pods(name, layout, size):
+def test_topology_names(name, layout, size):
   topology = topologies.parse(name)
   assert (topology.name, topology.chips) == (layout, size)
   assert topologies.parse(name, slices=2).name == f"2*{layout}"
 
 
 @pytest.mark.parametrize("name", ["v9-8", "v5e", "v4:4x4", "v5e-17", "v4-4", "h100-8"])
-def test_names_of_no_pod(name):
+def test_invalid_topology_names(name):
   with pytest.raises(UserError, match=name):
     topologies.parse(name)
 
 
-def test_what_a_sweep_walks():
+def test_steps_of_a_sweep():
   config = tiny.configure()
-  found = trials.parse(config, "v5e-16", "-1,2,1", ["4x2x2", "v5e-64", "v5e-64/64x1x1"])
-  assert [(one.topology.chips, one.sizes) for one in found] == [
+  found = candidates.parse_candidates(
+    config, "v5e-16", "-1,2,1", ["4x2x2", "v5e-64", "v5e-64/64x1x1"]
+  )
+  assert [(one.topology.chips, one.mesh_sizes) for one in found] == [
     (16, (4, 2, 2)),
     (64, (-1, 2, 1)),
     (64, (64, 1, 1)),
   ]
-  with pytest.raises(UserError, match="--topology says of which chips"):
-    trials.parse(config, None, None, ["4x2x2"])
+  with pytest.raises(UserError, match="add --topology"):
+    candidates.parse_candidates(config, None, None, ["4x2x2"])
   for wrong in ("4,4", "a,1,1", "1,1,1,1"):
     with pytest.raises(UserError, match="three sizes"):
-      trials.parse_mesh(wrong)
+      candidates.parse_mesh(wrong)
 
 
 def plan(*flags: str, **environment: str) -> subprocess.CompletedProcess:
@@ -221,7 +231,7 @@ def plan(*flags: str, **environment: str) -> subprocess.CompletedProcess:
   )
 
 
-def test_the_parameters_of_this_machine():
+def test_parameters_on_this_machine():
   done = plan(
     *("--config=configs/pretrain_base.py", "--topology=local", "--mesh=2,4,1"),
     "--format=json",
@@ -235,11 +245,33 @@ def test_the_parameters_of_this_machine():
   assert tokens["axes"] == ["vocab", "embed"]
   assert tokens["split"] == ["tensor", "fsdp"]
   assert tokens["bytes"] == 4 * tokens["bytes_per_device"] == 50304 * 768 * 4
-  # AdamW keeps two numbers a parameter, and counts.
+  # AdamW keeps two moments of each parameter, and step counts.
   whole = found["bytes"]
   assert 0 < whole["optimizer"] - 2 * whole["parameters"] < KIB
   share = found["bytes_per_device"]["optimizer"] / whole["optimizer"]
   assert 0.25 < share < 0.26
+
+
+def test_totals_come_before_the_parameters():
+  config = tiny.configure(mesh__fsdp=4)
+  mesh = make_mesh(config, jax.devices()[:8])
+  found = parameter_table.make_table(config, mesh)
+  lines = parameter_table.format_table(found).splitlines()
+  assert lines[0].endswith(" parameters on the mesh data 2, fsdp 4, tensor 1")
+  assert lines[1].startswith("parameters: ") and lines[2].startswith("optimizer: ")
+  assert lines[4].startswith("parameter ")
+  assert len(lines) == 5 + len(found.parameters)
+
+
+def test_every_process_of_a_topology_gets_rows(monkeypatch):
+  """Two of the four hosts of v5e-16 share their rows along the tensor axis."""
+  monkeypatch.setattr(topologies, "devices", tiny_tpu.devices)
+  monkeypatch.setattr(step_costs, "measure", lambda *arguments: None)
+  config = tiny.configure(mesh__data=1, mesh__fsdp=4, mesh__tensor=4)
+  [candidate] = candidates.parse_candidates(config, "v5e-16", None, [])
+  step = candidates.plan(config, candidate, batch_per_chip=2)
+  assert step.rows_per_process == dict.fromkeys(range(4), 16)
+  assert "each of 4 processes reads 16 examples" in table.format_step(step)
 
 
 @pytest.mark.parametrize(
@@ -265,10 +297,10 @@ def test_bad_input_is_one_line(flags, words):
     ({"mesh__data": 8, "data__batch_size": 12}, "multiple of"),
   ],
 )
-def test_what_a_mesh_does_not_divide(changes, words):
+def test_mesh_sizes_that_do_not_divide(changes, words):
   config = tiny.configure(**changes)
   with pytest.raises(UserError, match=words):
-    parameter_table.lay_out(config, make_mesh(config, jax.devices()[:8]))
+    parameter_table.make_table(config, make_mesh(config, jax.devices()[:8]))
 
 
 def test_without_libtpu_the_extra_is_named(monkeypatch):
@@ -284,6 +316,6 @@ def test_a_layout_that_libtpu_refuses():
 
 
 @has_libtpu
-def test_two_slices_are_told_apart():
+def test_devices_of_two_slices():
   found = topologies.devices(topologies.parse("v5e:2x2", slices=2))
-  assert [step_costs.slice_of(device) for device in found] == [0] * 4 + [1] * 4
+  assert [slice_of(device) for device in found] == [0] * 4 + [1] * 4

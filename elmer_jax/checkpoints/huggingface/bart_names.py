@@ -15,7 +15,7 @@ from elmer_jax.model.embedding import POSITION_OFFSET
 
 _ATTENTION = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "out": "out_proj"}
 _FEED_FORWARD = {"widen": "fc1", "narrow": "fc2"}
-# Our part of a layer, its kinds of tensors, and what BART calls it.
+# Our parts of a layer and their modules, with BART's names of the modules.
 _ENCODER_PARTS = {
   "attention": {ours: f"self_attn.{name}" for ours, name in _ATTENTION.items()},
   "attention_join": {"norm": "self_attn_layer_norm"},
@@ -35,7 +35,7 @@ TABLE, BIAS, PROJECTION = (
   "final_logits_bias",
   "concat_head.weight",
 )
-# More names of the one token table, which some files store again.
+# Other names of the tied token table, which some files store again.
 TIED = (
   "model.encoder.embed_tokens.weight",
   "model.decoder.embed_tokens.weight",
@@ -44,7 +44,7 @@ TIED = (
 
 
 def from_bart(read: Callable[[str], np.ndarray], config: ModelConfig) -> dict:
-  """Returns our nested dict of parameters; `read` gives a tensor of BART's by name."""
+  """Returns our nested dict of parameters; `read` returns a tensor by BART's name."""
   rows = config.padded_vocabulary_size - config.vocabulary_size
   params = {
     "tokens": np.pad(read(TABLE), ((0, rows), (0, 0))),
@@ -111,7 +111,7 @@ def _tensors(bart_name: str, module: Mapping, layer) -> dict[str, np.ndarray]:
 
 
 def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-  """Returns the shape of every tensor that BART's files have for these sizes."""
+  """Returns the shape of every tensor in BART's files, by name."""
   width, size = config.d_model, config.vocabulary_size
   found = {TABLE: (size, width), BIAS: (1, size)}
   for side, parts in _SIDES.items():
@@ -119,14 +119,14 @@ def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
       config.positions + POSITION_OFFSET,
       width,
     )
-    places = [(f"model.{side}.layernorm_embedding", "norm")]
+    names = [(f"model.{side}.layernorm_embedding", "norm")]
     for layer in range(_layers(config, side)):
       for _, name, bart_name in _names(parts):
-        places.append((f"model.{side}.layers.{layer}.{bart_name}", name))
+        names.append((f"model.{side}.layers.{layer}.{bart_name}", name))
     inner = getattr(config, f"{side}_feed_forward")
-    sides = {"norm": (width,), "widen": (inner, width), "narrow": (width, inner)}
-    for bart_name, name in places:
-      weight = sides.get(name, (width, width))
+    shapes_of = {"norm": (width,), "widen": (inner, width), "narrow": (width, inner)}
+    for bart_name, name in names:
+      weight = shapes_of.get(name, (width, width))
       found[f"{bart_name}.weight"], found[f"{bart_name}.bias"] = weight, weight[:1]
   if config.soft_exit:
     found[PROJECTION] = (width, 2 * width)

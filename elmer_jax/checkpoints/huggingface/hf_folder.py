@@ -6,8 +6,8 @@
     model.safetensors or pytorch_model.bin
     vocab.json  merges.txt  tokenizer_config.json  special_tokens_map.json
 
-What BART has no word for (the objective a model was trained with, its lengths) stands
-in `config.json` under "elmer_jax", which other programs pass over.
+What BART has no keys for (objective and lengths) is in `config.json` under "elmer_jax",
+which other programs ignore.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ from elmer_jax.tokenizer.special_ids import (
   SPECIAL_TOKENS,
 )
 
-# Ours and BART's name of every size.
+# BART's names of the sizes.
 _SIZES = {
   "vocabulary_size": "vocab_size",
   "encoder_layers": "encoder_layers",
@@ -52,7 +52,7 @@ _OPTIONS = {
   "init_stddev": "init_std",
   "scale_embedding": "scale_embedding",
 }
-# What the model computes; a file that says otherwise is of another model.
+# Fixed in this model; a file with other values can't be read.
 _FIXED = {
   "activation_function": "gelu",
   "bos_token_id": BOS_ID,
@@ -61,15 +61,15 @@ _FIXED = {
   "decoder_start_token_id": EOS_ID,
   "tie_word_embeddings": True,
 }
-# The same, in files of BART's first years.
-_FIXED_OF_OLD = {
+# The same, in older files.
+_FIXED_OLD = {
   "normalize_before": False,
   "add_final_layer_norm": False,
   "add_bias_logits": False,
   "normalize_embedding": True,
   "static_position_embeddings": False,
 }
-# Ours and theirs of each setting of `Search` that is a plain value.
+# Hugging Face's names of the settings in `Search`.
 _SEARCH = {
   "beams": "num_beams",
   "no_repeat_ngram": "no_repeat_ngram_size",
@@ -77,12 +77,12 @@ _SEARCH = {
   "early_stopping": "early_stopping",
   "min_length": "min_length",
 }
-_LONGEST_SOURCE, _USUAL_TARGET = 1024, 128
+_MAX_SOURCE, _DEFAULT_TARGET = 1024, 128
 
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
-  """What a folder holds, in this project's terms."""
+  """The content of a folder, as this project stores it."""
 
   config: ModelConfig
   params: dict  # nested dict of float32 arrays
@@ -99,8 +99,8 @@ def read(path: str) -> Folder:
   """Reads a folder.
 
   Raises:
-    UserError: another architecture, a damaged file, tensors that are missing, too many
-      or of another shape, or a vocabulary of another size; the message names it.
+    UserError: another architecture, a damaged file, tensors that are missing,
+      unexpected or of another shape, or a vocabulary of another size.
   """
   folder = pathlib.Path(path)
   described = _read_json(folder / "config.json")
@@ -112,8 +112,8 @@ def read(path: str) -> Folder:
   vocabulary = Vocabulary.load(folder)
   if vocabulary.size != config.vocabulary_size:
     raise UserError(
-      f"{folder / 'vocab.json'} has {vocabulary.size} tokens, but config.json says "
-      f"vocab_size {config.vocabulary_size}: they don't belong together"
+      f"{folder / 'vocab.json'} has {vocabulary.size} tokens, but config.json has "
+      f"vocab_size {config.vocabulary_size}: use the files of one model"
     )
 
   def tensor(name: str) -> np.ndarray:
@@ -122,7 +122,7 @@ def read(path: str) -> Folder:
     return np.asarray(file.read(names[name]), np.float32)
 
   params = bart_names.from_bart(tensor, config)
-  _place(params)
+  _to_jax(params)
   return Folder(config, params, _metadata(folder, described, config))
 
 
@@ -141,15 +141,15 @@ def write(
   metadata: Mapping[str, Any],
   vocabulary: Vocabulary,
 ) -> None:
-  """Writes a folder that transformers opens; the weights come last.
+  """Writes a folder that transformers can open; the weights are written last.
 
   Raises:
-    UserError: BART has no such model, or the folder can't be written.
+    UserError: the model has no counterpart in BART, or the folder can't be written.
   """
   if config.norm != "post":
     raise UserError(
-      "BART has no model with norm 'pre': only models with model.norm='post' can be "
-      "written as Hugging Face folders"
+      "BART has no pre-norm: only models with model.norm='post' can be written as "
+      "Hugging Face folders"
     )
   folder = pathlib.Path(path)
   tensors = bart_names.to_bart(_arrays(params), config)
@@ -159,11 +159,11 @@ def write(
   tensor_files.write(folder / tensor_files.SAFETENSORS, tensors)
 
 
-def _place(params: dict) -> None:
-  """Makes JAX's arrays of NumPy's, one by one, so that no two copies of all exist."""
+def _to_jax(params: dict) -> None:
+  """Replaces NumPy arrays by JAX arrays, one by one to save memory."""
   for name, value in params.items():
     if isinstance(value, dict):
-      _place(value)
+      _to_jax(value)
     else:
       params[name] = jnp.asarray(value)
 
@@ -190,12 +190,10 @@ def _read_json(path: pathlib.Path) -> dict:
 def _check_architecture(folder: pathlib.Path, described: Mapping) -> None:
   where, kind = folder / "config.json", described.get("model_type")
   if kind != "bart":
-    raise UserError(f"{where}: model_type is {kind!r}; only 'bart' can be read")
-  for name, needed in (_FIXED | _FIXED_OF_OLD).items():
+    raise UserError(f"{where}: model_type is {kind!r}; it must be 'bart'")
+  for name, needed in (_FIXED | _FIXED_OLD).items():
     if described.get(name, needed) != needed:
-      raise UserError(
-        f"{where}: {name} is {described[name]!r}; this model needs {needed!r}"
-      )
+      raise UserError(f"{where}: {name} is {described[name]!r}; it must be {needed!r}")
 
 
 def _model_config(
@@ -225,7 +223,7 @@ def _names(file: TensorFile) -> dict[str, str]:
     if bare and name.startswith(("shared", "encoder", "decoder"))
     else name: name
     for name in file.shapes
-    if not name.endswith("coder.version")  # a mark of the conversion from fairseq
+    if not name.endswith("coder.version")  # of the conversion from fairseq
   }
 
 
@@ -238,20 +236,21 @@ def _check_tensors(
   for name in sorted(needed.keys() - names.keys() - {bart_names.BIAS}):
     raise UserError(f"{where}: tensor {name} is missing")
   for name in sorted(names.keys() - needed.keys() - set(bart_names.TIED)):
-    raise UserError(f"{where}: tensor {name} is none of BART's or ELMER's")
+    raise UserError(f"{where}: unexpected tensor {name}: neither BART nor ELMER has it")
   for name, stored in names.items():
     shape, right = file.shapes[stored], needed.get(name, needed[bart_names.TABLE])
     if shape != right:
       raise UserError(
-        f"{where}: tensor {name} is {list(shape)}; config.json makes it {list(right)}"
+        f"{where}: tensor {name} has shape {list(shape)}; by config.json it must be "
+        f"{list(right)}"
       )
   tied = [names[name] for name in bart_names.TIED if name in names]
   table = file.read(names[bart_names.TABLE]) if tied else None
   for name in tied:
     if not np.array_equal(file.read(name), table):
       raise UserError(
-        f"{where}: tensor {name} differs from {bart_names.TABLE}; this model has one "
-        "table for both"
+        f"{where}: tensor {name} differs from {bart_names.TABLE}; this model needs "
+        "tied tables"
       )
 
 
@@ -262,16 +261,15 @@ def _metadata(
   generation = dict(described)
   if (folder / "generation_config.json").exists():
     generation |= _read_json(folder / "generation_config.json")
-  usual = "soft_exit" if config.soft_exit else "autoregressive"
+  default = "soft_exit" if config.soft_exit else "autoregressive"
   target_length = ours.get("target_length") or generation.get("max_length")
-  objective = {"name": ours.get("objective", usual)}
+  objective = {"name": ours.get("objective", default)}
   if "exit_threshold" in ours:
     objective["exit_threshold"] = ours["exit_threshold"]
   return {
     "objective": objective,
-    "source_length": ours.get("source_length")
-    or min(_LONGEST_SOURCE, config.positions),
-    "target_length": min(target_length or _USUAL_TARGET, config.positions),
+    "source_length": ours.get("source_length") or min(_MAX_SOURCE, config.positions),
+    "target_length": min(target_length or _DEFAULT_TARGET, config.positions),
     "generation": _search(folder, generation),
   }
 
@@ -286,7 +284,7 @@ def _search(folder: pathlib.Path, generation: Mapping) -> dict[str, Any]:
   search["forced_eos"] = generation.get("forced_eos_token_id") == EOS_ID
   if search.get("early_stopping", False) not in (True, False):
     logging.warning(
-      "%s: early_stopping %r isn't known here; it is taken for false",
+      "%s: early_stopping %r is not supported; false is used",
       *(folder, search["early_stopping"]),
     )
     search["early_stopping"] = False
@@ -297,7 +295,7 @@ def _search(folder: pathlib.Path, generation: Mapping) -> dict[str, Any]:
 
 
 def _descriptions(config: ModelConfig, metadata: Mapping) -> dict[str, dict]:
-  """Returns the content of every JSON file but the vocabulary's."""
+  """Returns the content of each JSON file except the vocabulary's."""
   specials = {
     "bos_token": SPECIAL_TOKENS[BOS_ID],
     "eos_token": SPECIAL_TOKENS[EOS_ID],

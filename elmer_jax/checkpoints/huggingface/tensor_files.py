@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The named tensors of a Hugging Face folder, whichever files they are in."""
+"""The named tensors of a Hugging Face folder, in any of its file formats."""
 
 import json
 import pathlib
@@ -17,7 +17,7 @@ SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
 
 
 class TensorFile(Protocol):
-  """Tensors that are read as they are asked for."""
+  """Tensors that are read on demand."""
 
   shapes: dict[str, tuple[int, ...]]
 
@@ -30,8 +30,8 @@ class _SafetensorsFile:
     import safetensors
 
     try:
-      # JAX's arrays know bfloat16, NumPy's don't. Mapped, the file would stay in memory
-      # beside what was made of it.
+      # The NumPy framework has no bfloat16. A memory-mapped file would stay in memory
+      # while its tensors are converted.
       self._file = safetensors.safe_open(path, framework="flax", backend="pread")
     except (safetensors.SafetensorError, OSError) as error:
       raise UserError(f"{path} is damaged: {error}") from None
@@ -44,8 +44,8 @@ class _SafetensorsFile:
     return np.asarray(self._file.get_tensor(name))
 
 
-class _Several:
-  """The files of a model that was saved in pieces."""
+class _ShardedFile:
+  """The files of a model that was saved in shards."""
 
   def __init__(self, files: Mapping[pathlib.Path, TensorFile]):
     self._owner = {name: file for file in files.values() for name in file.shapes}
@@ -56,10 +56,10 @@ class _Several:
 
 
 def find(folder: pathlib.Path) -> list[pathlib.Path]:
-  """Returns the files with a folder's weights; several if it was saved in pieces.
+  """Returns the weight files of a folder, several if it was saved in shards.
 
   Raises:
-    UserError: the list of the pieces is damaged, or a piece is missing.
+    UserError: the index of the shards is damaged, or a shard is missing.
   """
   for name in (SAFETENSORS, TORCH):
     if (folder / name).exists():
@@ -68,13 +68,15 @@ def find(folder: pathlib.Path) -> list[pathlib.Path]:
     if not index.exists():
       continue
     try:
-      pieces = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+      shards = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, AttributeError, TypeError):
-      raise UserError(f"{index} is damaged: no map from tensors to files") from None
-    for piece in pieces:
-      if not (folder / piece).exists():
-        raise UserError(f"{folder / piece} is missing; {index.name} names it")
-    return [folder / piece for piece in pieces]
+      raise UserError(
+        f"{index} is damaged: it has no map from tensors to files"
+      ) from None
+    for shard in shards:
+      if not (folder / shard).exists():
+        raise UserError(f"{folder / shard} is missing; {index.name} lists it")
+    return [folder / shard for shard in shards]
   return []
 
 
@@ -88,7 +90,7 @@ def open_all(folder: pathlib.Path) -> TensorFile:
   if not paths:
     raise UserError(f"{folder} has neither {SAFETENSORS} nor {TORCH}")
   files = {path: _open(path) for path in paths}
-  return files[paths[0]] if len(paths) == 1 else _Several(files)
+  return files[paths[0]] if len(paths) == 1 else _ShardedFile(files)
 
 
 def _open(path: pathlib.Path) -> TensorFile:
@@ -96,12 +98,12 @@ def _open(path: pathlib.Path) -> TensorFile:
 
 
 def write(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
-  """Writes a safetensors file, whole or not at all."""
+  """Writes a safetensors file atomically."""
   from safetensors import numpy
 
-  # Transposed views would be written in the order of their memory.
-  in_order = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+  # safetensors writes memory in order, also of transposed views.
+  contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
   with replacing(path) as temporary:
-    # transformers asks what library the file is for.
-    numpy.save_file(in_order, temporary, metadata={"format": "pt"})
-    temporary.chmod(0o644)  # safetensors makes files for their owner alone
+    # transformers requires the format.
+    numpy.save_file(contiguous, temporary, metadata={"format": "pt"})
+    temporary.chmod(0o644)  # safetensors creates files with mode 600

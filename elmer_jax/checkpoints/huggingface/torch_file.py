@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reads PyTorch's weight files without PyTorch, and without running what is in them.
+"""Reads PyTorch's weight files without PyTorch and without executing their code.
 
-Such a file is a pickle, and a pickle may call any function of the machine that opens
-it. This reader knows four names that a file of weights needs and refuses all others.
+Such a file is a pickle, and unpickling can call any function. This reader allows the
+few names that weights need and refuses all others.
 
-Both layouts are read: the zip archive of PyTorch 1.6 and later, and the stream of
-pickles before it. Tensors are read from the file as they are asked for.
+Both layouts are read: the zip archive of PyTorch 1.6 and later, and the older stream of
+pickles. Tensors are read on demand.
 """
 
 import collections
@@ -35,7 +35,7 @@ _LEGACY_PROTOCOL = 1001
 
 @dataclasses.dataclass(frozen=True)
 class _Storage:
-  """A run of numbers in the file."""
+  """A flat array in the file."""
 
   key: str
   dtype: np.dtype
@@ -44,7 +44,7 @@ class _Storage:
 
 @dataclasses.dataclass(frozen=True)
 class _View:
-  """A tensor: a window on a storage; offset and strides count numbers."""
+  """A tensor: a view of a storage, with offset and strides in elements."""
 
   storage: _Storage
   offset: int
@@ -56,10 +56,10 @@ class TorchFile:
   """The tensors of a file, by name."""
 
   def __init__(self, path: pathlib.Path):
-    """Reads what tensors there are.
+    """Reads the names and shapes of the tensors.
 
     Raises:
-      UserError: the file is damaged, or needs more than a file of weights does.
+      UserError: the file is damaged, or refers to code that weights don't need.
     """
     self._path = path
     try:
@@ -68,15 +68,15 @@ class TorchFile:
       else:
         tree, self._read_storage = _open_legacy(path)
     except (pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
-      raise UserError(f"{path} is damaged, or no file of weights: {error}") from None
+      raise UserError(f"{path} is damaged or not a file of weights: {error}") from None
     except (KeyError, TypeError, AttributeError, IndexError, zipfile.BadZipFile):
-      raise UserError(f"{path} is damaged, or no file of weights") from None
+      raise UserError(f"{path} is damaged or not a file of weights") from None
     if not isinstance(tree, dict):
-      raise UserError(f"{path} holds a {type(tree).__name__}, not named tensors")
+      raise UserError(f"{path} has a {type(tree).__name__}, not named tensors")
     views = {name: view for name, view in tree.items() if isinstance(view, _View)}
     for name, view in views.items():
       if not _fits(view):
-        raise UserError(f"{path} is damaged: {name} reaches beyond its storage")
+        raise UserError(f"{path} is damaged: {name} exceeds its storage")
     self._views = views
     self.shapes = {name: tuple(view.shape) for name, view in views.items()}
 
@@ -86,7 +86,7 @@ class TorchFile:
     dtype = view.storage.dtype
     data = self._read_storage(view.storage)
     if len(data) < view.storage.size * dtype.itemsize:
-      raise UserError(f"{self._path} is cut short: {name} is incomplete")
+      raise UserError(f"{self._path} is truncated: {name} is incomplete")
     numbers = np.frombuffer(data, dtype, view.storage.size)[view.offset :]
     strides = [stride * dtype.itemsize for stride in view.strides]
     return np.lib.stride_tricks.as_strided(
@@ -122,7 +122,7 @@ _ALLOWED = {
 
 
 class _Unpickler(pickle.Unpickler):
-  """Builds nothing but dictionaries of `_View`s, and notes the storages they need."""
+  """Builds only dictionaries of `_View`s, and collects their storages."""
 
   def __init__(self, file):
     super().__init__(file)
@@ -131,7 +131,7 @@ class _Unpickler(pickle.Unpickler):
   def find_class(self, module: str, name: str):
     if (module, name) not in _ALLOWED:
       raise pickle.UnpicklingError(
-        f"it asks for {module}.{name}, which weights don't need; it was not run"
+        f"it refers to {module}.{name}, which weights don't need; it was not executed"
       )
     return _ALLOWED[module, name]
 
@@ -156,11 +156,11 @@ def _open_archive(path: pathlib.Path) -> tuple[object, Callable]:
 
 
 def _open_legacy(path: pathlib.Path) -> tuple[object, Callable]:
-  places = {}
+  offsets = {}
   with path.open("rb") as file:
     magic, protocol, system = (_Unpickler(file).load() for _ in range(3))
     if magic != _LEGACY_MAGIC or protocol != _LEGACY_PROTOCOL:
-      raise ValueError("it doesn't begin as PyTorch's files do")
+      raise ValueError("it doesn't start like a PyTorch file")
     if not system["little_endian"]:
       raise ValueError("its byte order is 'big'")
     reader = _Unpickler(file)
@@ -169,13 +169,13 @@ def _open_legacy(path: pathlib.Path) -> tuple[object, Callable]:
       storage = reader.storages[key]
       size = int.from_bytes(file.read(8), "little")
       if size != storage.size:
-        raise ValueError(f"storage {key} has another size than it should")
-      places[key] = file.tell()
+        raise ValueError(f"storage {key} has an unexpected size")
+      offsets[key] = file.tell()
       file.seek(size * storage.dtype.itemsize, 1)
 
   def read(storage: _Storage) -> bytes:
     with path.open("rb") as file:
-      file.seek(places[storage.key])
+      file.seek(offsets[storage.key])
       return file.read(storage.size * storage.dtype.itemsize)
 
   return tree, read

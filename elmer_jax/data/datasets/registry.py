@@ -38,15 +38,15 @@ _QUESTION_METRICS = (
   text_metrics.bleu,
   text_metrics.meteor,
   text_metrics.rouge,
-  text_metrics.distinct,
+  text_metrics.distinct_outputs,
 )
 _DIALOGUE_METRICS = (
   text_metrics.bleu2,
-  text_metrics.distinct_words,
-  text_metrics.distinct,
+  text_metrics.distinct_n,
+  text_metrics.distinct_outputs,
 )
-_SUMMARY_METRICS = (text_metrics.rouge, text_metrics.distinct)
-_HIGHLIGHTS_METRICS = (text_metrics.rouge_of_lines, text_metrics.distinct)
+_SUMMARY_METRICS = (text_metrics.rouge, text_metrics.distinct_outputs)
+_HIGHLIGHTS_METRICS = (text_metrics.rouge_with_lsum, text_metrics.distinct_outputs)
 
 DATASETS = {
   dataset.spec.name: dataset

@@ -19,6 +19,7 @@ from elmer_jax.decoding.gate.gated_decoding import Gate
 from elmer_jax.model.config import ModelConfig
 
 _NAME = "gate.npz"
+_ARRAYS = ("weights_LxDx2", "bias_Lx2", "caution_L")  # names in the file, as in `Gate`
 
 
 class Calibrated(NamedTuple):
@@ -53,7 +54,7 @@ def read(folder: epath.Path, config: ModelConfig) -> Calibrated | None:
   try:
     with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
       stated = json.loads(str(arrays["text"]))
-      gate = Gate(*(jnp.asarray(arrays[name]) for name in Gate._fields))
+      gate = Gate(*(jnp.asarray(arrays[name]) for name in _ARRAYS))
       threshold, trim = float(stated.pop("threshold")), int(stated.pop("trim"))
   except (OSError, ValueError, KeyError, EOFError) as error:
     raise UserError(f"{path} can't be read: delete it and calibrate again") from error
@@ -82,4 +83,4 @@ def threshold_of(calibrated: Calibrated | None, threshold: float | None) -> floa
 
 
 def _named(gate: Gate):
-  return zip(Gate._fields, gate, strict=True)
+  return zip(_ARRAYS, gate, strict=True)

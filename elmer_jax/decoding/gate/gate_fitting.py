@@ -21,6 +21,7 @@ import numpy as np
 import optax
 
 from elmer_jax.core.errors import UserError
+from elmer_jax.decoding.decoding_model import DecodingParams
 from elmer_jax.decoding.gate import gated_decoding
 from elmer_jax.decoding.gate.gated_decoding import Gate
 from elmer_jax.model.config import ModelConfig
@@ -47,13 +48,16 @@ def labels(ids_LxBxT: jax.Array) -> Labels:
 
 
 def fit(
-  config: ModelConfig, params: dict, sources: Iterable[np.ndarray], length: int
+  config: ModelConfig,
+  params: DecodingParams,
+  sources: Iterable[np.ndarray],
+  length: int,
 ) -> Gate:
   """Fits a gate to a model.
 
   Args:
     config: the model's sizes.
-    params: its parameters, which stay as they are.
+    params: from `decoding_model.prepare`.
     sources: batches of int32 ids [B, S], whose states are kept in memory:
       4 · L · B · T · D bytes a batch.
     length: target positions T.
@@ -78,8 +82,8 @@ def fit(
   for _, batch in itertools.product(range(_EPOCHS), seen):
     gate, state = step(gate, state, *batch)
   highest_LxN = np.concatenate([_highest(gate, *batch) for batch in seen], axis=1)
-  caution_L = np.quantile(highest_LxN, 1 - _SHORT, axis=1)
-  return gate._replace(caution_L=jnp.asarray(caution_L, jnp.float32))
+  trim_logit_L = np.quantile(highest_LxN, 1 - _SHORT, axis=1)
+  return gate._replace(trim_logit_L=jnp.asarray(trim_logit_L, jnp.float32))
 
 
 @jax.jit
@@ -113,7 +117,7 @@ class Outcomes(NamedTuple):
 
 def watch(
   config: ModelConfig,
-  params: dict,
+  params: DecodingParams,
   gate: Gate,
   sources: Iterable[np.ndarray],
   length: int,
@@ -146,7 +150,7 @@ def watch(
 
 @jax.jit
 def _settled(gate: Gate, observed: gated_decoding.Observed) -> jax.Array:
-  return gated_decoding.verdicts(gate, observed).settled_B
+  return gated_decoding.score_layers(gate, observed).stable_B
 
 
 class Row(NamedTuple):

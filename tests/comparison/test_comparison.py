@@ -1,8 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""A comparison from data to page: rows share what they should, nothing is repeated."""
+"""A comparison from data to page: equal batches, no repeated work."""
 
-import itertools
 import json
 import re
 import time
@@ -19,13 +18,12 @@ import tiny_text
 
 from elmer_jax import compare, configuration
 from elmer_jax.comparison import stages, variants
-from elmer_jax.comparison.comparison import Work
+from elmer_jax.comparison.comparison import Comparison
 from elmer_jax.comparison.page import TEXTS
 from elmer_jax.comparison.stages import Stage
 from elmer_jax.core.errors import UserError
 from elmer_jax.data import loader, tasks
 from elmer_jax.data.datasets.dataset import DatasetSpec
-from elmer_jax.evaluation import latency
 from elmer_jax.tokenizer.bpe import Vocabulary
 
 ROWS = "plain_pretrained,plain_random"
@@ -81,7 +79,7 @@ def files(folder: Path) -> dict[Path, int]:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> str:
-  """What the pre-trained rows start from; the slow test makes a pre-training itself."""
+  """Weights to start from; only the slow test trains them itself."""
   folder = tmp_path_factory.mktemp("weights")
   tiny_run.write(tiny.configure(), folder, tiny_text.vocabulary())
   return str(folder)
@@ -94,15 +92,15 @@ def finished(weights, tmp_path_factory) -> Path:
   return folder
 
 
-def test_all_rows_together_have_nothing_to_do_twice(tmp_path):
-  stages = Work(configure("", seeds=(0, 1)), tmp_path).stages()
+def test_variants_that_share_a_run_train_it_once_per_seed(tmp_path):
+  stages = Comparison(configure("", seeds=(0, 1)), tmp_path).stages()
   names = [stage.name for stage in stages]
   assert len(set(names)) == len(names)
-  trained = {row.trained for row in variants.ROWS.values()}
-  assert sum(stage.kind == "train" for stage in stages) == 1 + 2 * len(trained)
+  runs = {variant.run_name for variant in variants.VARIANTS.values()}
+  assert sum(stage.kind == "train" for stage in stages) == 1 + 2 * len(runs)
 
 
-def test_each_row_has_scores_times_and_the_same_updates(finished):
+def test_each_row_has_scores_times_and_the_same_number_of_steps(finished):
   table = table_of(finished)
   assert list(table["rows"]) == ROWS.split(",")
   for entry in table["rows"].values():
@@ -131,25 +129,25 @@ def test_the_second_call_repeats_nothing(finished, weights, capsys):
   assert capsys.readouterr().out == (finished / "compare" / "table.md").read_text()
 
 
-def test_times_that_are_deleted_are_measured_and_told_anew(finished, weights):
+def test_deleted_times_are_measured_and_written_again(finished, weights):
   latency_file = finished / "compare" / "latency.json"
   latency_file.unlink()
   compare.main(configure(init_from=weights), str(finished))
   seconds = json.loads(latency_file.read_text())["seconds"]
-  rows_told = table_of(finished)["rows"]
-  assert {name: row["seconds"] for name, row in rows_told.items()} == seconds
+  rows = table_of(finished)["rows"]
+  assert {name: row["seconds"] for name, row in rows.items()} == seconds
 
 
 @pytest.fixture(scope="module")
 def extended(finished, weights) -> tuple[Path, set[Path]]:
-  """The same after a row was added, and the files that were written for it."""
+  """The same with one row more, and the files that were written for it."""
   before = files(finished)
   compare.main(configure(f"{ROWS},{ADDED}", weights), str(finished))
   after = files(finished)
   return finished, {path for path in after if before.get(path) != after[path]}
 
 
-def test_only_what_an_added_row_needs_is_made(extended):
+def test_an_added_row_makes_only_what_it_needs(extended):
   folder, changed = extended
   places = {path.relative_to(folder).parts[:2] for path in changed}
   made = {place[1] for place in places if place[0] == "runs"}
@@ -157,28 +155,28 @@ def test_only_what_an_added_row_needs_is_made(extended):
   assert {place[0] for place in places} == {"runs", "compare"}
   table = table_of(folder)
   assert ADDED in table["rows"]
-  assert {told["beside"] for told in table["differences"]} == {"Plain NAR"}
+  assert {found["baseline"] for found in table["differences"]} == {"Plain NAR"}
 
 
-def test_claims_are_told_where_both_rows_are_there(extended):
+def test_claims_are_tested_where_both_rows_are_present(extended):
   table = table_of(extended[0])
-  claims = {told["claim"] for told in table["claims"]}
+  claims = {found["claim"] for found in table["claims"]}
   assert claims == {"pre-trained ≥ random (Plain NAR)"}
-  told = next(t for t in table["claims"] if t["metric"] == "rougeL")
+  claim = next(found for found in table["claims"] if found["metric"] == "rougeL")
   ours, theirs = (
     table["rows"][name]["scores"]["rougeL"]["value"] for name in ROWS.split(",")
   )
-  assert told["difference"] == pytest.approx(ours - theirs)
-  assert told["interval"][0] <= told["difference"] <= told["interval"][1]
+  assert claim["difference"] == pytest.approx(ours - theirs)
+  assert claim["interval"][0] <= claim["difference"] <= claim["interval"][1]
 
 
-def test_all_rows_see_the_same_batches_and_start_as_they_should(finished, weights):
+def test_all_rows_see_the_same_batches_and_have_their_own_starts(finished, weights):
   check_runs(finished, ROWS.split(","), weights)
   first = [
     json.loads((run_of(finished, name) / "metrics.jsonl").open().readline())["loss"]
     for name in ROWS.split(",")
   ]
-  assert first[0] != first[1]  # before the first update
+  assert first[0] != first[1]  # before the first step
 
 
 def run_of(folder: Path, name: str) -> Path:
@@ -186,7 +184,7 @@ def run_of(folder: Path, name: str) -> Path:
 
 
 def check_runs(folder: Path, names: list[str], weights: str) -> None:
-  """Checks the batches and the starts of runs by the configurations they left."""
+  """Checks the batches and the starts of runs by their stored configurations."""
   seen = []
   for name in names:
     run = run_of(folder, name)
@@ -194,22 +192,24 @@ def check_runs(folder: Path, names: list[str], weights: str) -> None:
     vocabulary = Vocabulary.load(config.data.vocabulary)
     data = loader.open_batches(config, str(run), vocabulary, "train")
     seen.append([data[step] for step in range(STEPS)])
-    assert config.init_from == (weights if variants.ROWS[name].pretrained else "")
+    assert config.init_from == (weights if variants.VARIANTS[name].pretrained else "")
   for others in seen[1:]:
     for ours, theirs in zip(seen[0], others, strict=True):
       np.testing.assert_equal(ours, theirs)
 
 
-def test_the_page_is_whole(extended):
+def test_the_page_shows_every_row(extended):
   text = (extended[0] / "compare" / "index.html").read_text(encoding="utf-8")
   for plot in re.findall(r"<svg.*?</svg>", text, flags=re.S):
     ElementTree.fromstring(plot)
   assert not re.search(r"#0[12][0-9a-f]{4}\b", text)
   for name in (*ROWS.split(","), ADDED):
-    assert text.count(variants.ROWS[name].label) >= 2  # in the plot and in the table
+    assert text.count(variants.VARIANTS[name].label) >= 2  # plot and table
 
 
-def test_what_cannot_be_compared_is_refused(finished, weights, tmp_path):
+def test_configurations_that_cannot_be_compared_are_refused(
+  finished, weights, tmp_path
+):
   with pytest.raises(UserError, match="Did you mean 'soft_random'"):
     compare.main(configure("soft_randm"), str(tmp_path))
   with pytest.raises(UserError, match="compare.seeds is empty"):
@@ -222,50 +222,27 @@ def test_what_cannot_be_compared_is_refused(finished, weights, tmp_path):
     compare.main(config, str(tmp_path))
   config = configure(init_from=weights)
   config.finetune.train.steps += 1
-  with pytest.raises(UserError, match="finetune.train.steps 4 there, 5 here"):
+  with pytest.raises(UserError, match="finetune.train.steps is 5, stored is 4"):
     compare.main(config, str(finished))
 
 
-def test_rows_are_sound():
-  for name, row in variants.ROWS.items():
-    assert row.name == name
-    assert row.trained in variants.ROWS and not variants.ROWS[row.trained].of
-    assert not row.beside or row.beside in variants.ROWS
-    variants.configured(row, configuration.comparison().finetune, 0)
-    if row.of:  # reads what another row has trained
-      assert not row.keys and not row.distilled
-      assert row.settings or row.averaged or row.oracle
-  assert {claim.better for claim in variants.CLAIMS} <= variants.ROWS.keys()
-  assert {claim.worse for claim in variants.CLAIMS} <= variants.ROWS.keys()
-  budgets = {
-    variants.configured(row, configuration.comparison().finetune, 0).train.steps
-    for row in variants.ROWS.values()
-  }
-  assert len(budgets) == 1
+def test_variants_are_consistent():
+  steps = set()
+  for name, variant in variants.VARIANTS.items():
+    assert variant.name == name
+    assert not variants.VARIANTS[variant.run_name].trained_by
+    assert not variant.baseline or variant.baseline in variants.VARIANTS
+    config = variants.run_config(variant, configuration.comparison().finetune, 0)
+    steps.add(config.train.steps)
+    if variant.trained_by:  # without training of its own, it must decode otherwise
+      assert not variant.overrides and not variant.distilled
+      assert variant.settings or variant.averaged or variant.oracle
+  assert len(steps) == 1
+  for claim in variants.CLAIMS:
+    assert {claim.better, claim.worse} <= variants.VARIANTS.keys()
 
 
-def test_times_are_medians_of_turns_after_all_is_warm():
-  order = []
-
-  def program(name: str, seconds: float):
-    calls = itertools.count()
-
-    def call():
-      order.append(name)
-      time.sleep(0.3 if next(calls) == 0 else seconds)  # the first time it compiles
-
-    return call
-
-  programs = {
-    "quick": [program("quick", seconds) for seconds in (0.01, 0.01, 0.2)],
-    "slow": [program("slow", 0.1) for _ in range(3)],
-  }
-  found = latency._medians(programs)
-  assert 0.01 <= found["quick"] < 0.1 <= found["slow"] < 0.3
-  assert order[6:] == ["quick", "slow"] * 3
-
-
-def test_stages_that_are_done_are_passed_over_and_tell_how_long_others_take(caplog):
+def test_finished_stages_are_skipped_and_predict_the_remaining_time(caplog):
   done = []
 
   def stage(name: str, size: float, is_done: bool) -> Stage:
@@ -283,17 +260,16 @@ def test_stages_that_are_done_are_passed_over_and_tell_how_long_others_take(capl
 def test_all_rows_with_two_seeds(tmp_path):
   compare.main(configure("", seeds=(0, 1)), str(tmp_path))
   table = table_of(tmp_path)
-  assert table["rows"].keys() == variants.ROWS.keys()
+  assert table["rows"].keys() == variants.VARIANTS.keys()
   for entry in table["rows"].values():
     assert entry["steps"] == STEPS and entry["seeds"] == [0, 1]
     assert entry["speed"].keys() == {"greedy", "beam4"} or not entry["seconds"]
-  assert {told["claim"] for told in table["claims"]} == {
-    c.text for c in variants.CLAIMS
-  }
+  claims = {found["claim"] for found in table["claims"]}
+  assert claims == {claim.text for claim in variants.CLAIMS}
   page = (tmp_path / "compare" / "index.html").read_text(encoding="utf-8")
   assert page.count('class="map"') == 2 * TEXTS
-  trained = dict.fromkeys(row.trained for row in variants.ROWS.values())
-  undistilled = [name for name in trained if not variants.ROWS[name].distilled]
+  runs = dict.fromkeys(variant.run_name for variant in variants.VARIANTS.values())
+  undistilled = [name for name in runs if not variants.VARIANTS[name].distilled]
   check_runs(tmp_path, undistilled, str(tmp_path / "runs" / "pretrain"))
   before = files(tmp_path)
   compare.main(configure("", seeds=(0, 1)), str(tmp_path))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report: right figures, one self-contained page, clear words for bad input."""
+"""The report: its figures, a self-contained page, one-line errors."""
 
 import html.parser
 import json
@@ -16,7 +16,7 @@ import pytest
 
 from elmer_jax.core.errors import UserError
 from elmer_jax.decoding import one_pass
-from elmer_jax.reports import exit_map, read_run, run_report
+from elmer_jax.reports import exit_map, read_run, run_page, run_report
 
 LAYERS = 3
 HOSTILE = '<script src="https://example.org/x.js"></script> & "quoted" \\n'
@@ -28,7 +28,7 @@ def sample(number: int, keys: tuple[str, str]) -> dict:
   vocabulary = ["The", " sum", " of", "\\n", " ", "<b>", "."]
   layers = [[draw.choice(vocabulary) for _ in range(9)] for _ in range(LAYERS)]
   texts = {key: f"{key} {number} <mask> {HOSTILE}" for key in keys}
-  exit_layers = one_pass.last_change(np.array(layers)).tolist()
+  exit_layers = (one_pass.last_change(np.array(layers)) + 1).tolist()
   return texts | {
     "output": "".join(layers[-1]),
     "pieces": layers[-1],
@@ -37,13 +37,14 @@ def sample(number: int, keys: tuple[str, str]) -> dict:
   }
 
 
-def write_run(folder, results_name: str, results: dict):
+def write_run(folder, results_name: str, results: dict, task: str):
   (folder / "evaluation").mkdir(parents=True)
   model = {"encoder_layers": 2, "decoder_layers": LAYERS, "d_model": 64}
-  (folder / "config.json").write_text(json.dumps({"model": model}))
+  config = {"model": model, "data": {"task": task}}
+  (folder / "config.json").write_text(json.dumps(config))
   (folder / "timing.json").write_text(json.dumps({"prepare": 4.0, "train": 65.5}))
-  books = {"seconds": 80.0, "goodput": 0.75, "seconds_compile": 20.0, "mfu": 0.414}
-  (folder / "accounts.json").write_text(json.dumps(books))
+  accounts = {"seconds": 80.0, "goodput": 0.75, "seconds_compile": 20.0, "mfu": 0.414}
+  (folder / "accounts.json").write_text(json.dumps(accounts))
   (folder / "evaluation" / results_name).write_text(json.dumps(results))
   lines = []
   for step in range(0, 101, 10):
@@ -61,6 +62,7 @@ def write_run(folder, results_name: str, results: dict):
 @pytest.fixture
 def pretraining(tmp_path):
   results = {
+    "format": 2,
     "checkpoint_step": 100,
     "initial_validation_loss": 8.0,
     "final_validation_loss": 6.0,
@@ -71,13 +73,14 @@ def pretraining(tmp_path):
     "examples": 64,
     "samples": [sample(n, ("source", "target")) for n in range(25)],
   }
-  return write_run(tmp_path / "pretrain", "pretrain.json", results)
+  return write_run(tmp_path / "pretrain", "pretrain.json", results, "some_texts")
 
 
 @pytest.fixture
 def fine_tuning(tmp_path):
   names = ("soft_exit", "soft_exit_shuffled_source", "baseline_lead", "something_new")
   results = {
+    "format": 2,
     "checkpoint_step": 100,
     "examples": 600,
     "distinct_outputs": 0.75,
@@ -85,11 +88,11 @@ def fine_tuning(tmp_path):
     "systems": dict.fromkeys(names, SCORES),
     "samples": [sample(n, ("source", "reference")) for n in range(3)],
   }
-  return write_run(tmp_path / "finetune", "test.json", results)
+  return write_run(tmp_path / "finetune", "test.json", results, "some_pairs")
 
 
 class Page(html.parser.HTMLParser):
-  """Counts a page's elements and notes whatever it would load."""
+  """Collects a page's elements, and everything that it would load."""
 
   def __init__(self, text: str):
     super().__init__()
@@ -133,7 +136,7 @@ def test_both_runs_make_one_page_and_one_summary(pretraining, fine_tuning, tmp_p
   assert page.loads == []
   assert "url(http" not in text and "@import" not in text
   assert not page.tags & {"script", "link", "iframe", "img", "b"}
-  assert page.classes.count("sample") == run_report.SAMPLES + 3
+  assert page.classes.count("sample") == run_page.SAMPLES + 3
   assert page.classes.count("model") == 1
   plots = re.findall(r"<svg.*?</svg>", text, flags=re.S)
   assert len(plots) == 4
@@ -151,32 +154,78 @@ def test_the_same_runs_give_the_same_bytes(pretraining, tmp_path):
   assert pages[0] == pages[1]
 
 
-def test_a_token_is_settled_where_its_prediction_last_changed():
-  draw = random.Random(0)
-  layers = [[draw.choice("ab") for _ in range(150)] for _ in range(5)]
-  text = exit_map.tokens(layers, one_pass.last_change(np.array(layers)))
-  assert len(text) == 150
-  for position, token in enumerate(text):
-    column = [row[position] for row in layers]
-    stays = [n for n in range(1, 6) if set(column[n - 1 :]) == {column[-1]}]
-    assert token.settled == stays[0]
-    assert token.final == column[-1]
-    assert (token.before is None) == (token.settled == 1)
-    assert token.before != token.final
-  assert sum(exit_map.shares([text], 5)) == pytest.approx(1)
+def test_the_page_names_tasks_folders_and_commands(pretraining, fine_tuning, tmp_path):
+  run_report.write_report([pretraining, fine_tuning], tmp_path / "report")
+  text = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+  assert "<h1>Pre-training on some_texts and fine-tuning on some_pairs</h1>" in text
+  for folder in (pretraining, fine_tuning):
+    assert f"python -m elmer_jax.evaluate --workdir={folder}<" in text
 
 
-def test_metrics_survive_a_line_cut_short_and_a_repeated_step(pretraining):
+def test_a_model_that_is_no_better_than_its_baselines_is_called_failed(
+  pretraining, fine_tuning, tmp_path
+):
+  results = pretraining / "evaluation" / "pretrain.json"
+  worse = {"unigram_loss": 5.9}  # the model's loss is 6.0
+  results.write_text(json.dumps(json.loads(results.read_text()) | worse))
+  run_report.write_report([pretraining, fine_tuning], tmp_path / "report")
+  text = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+  assert "failed: not below the unigram loss" in text
+  assert "failed: not below the shuffled-source loss" not in text
+  # Its scores are those of every other system.
+  assert "failed: nothing lost with shuffled sources" in text
+  assert "Not above these baselines in ROUGE-L: First sentence of the source." in text
+  assert Page(text).classes.count("failure") == 3
+
+
+def test_a_source_is_shown_as_far_as_the_model_read_it(fine_tuning, tmp_path):
+  path = fine_tuning / "evaluation" / "test.json"
+  results = json.loads(path.read_text())
+  results["samples"] = results["samples"][:1]
+  results["samples"][0] |= {"source": "one two three", "source_read": "one two"}
+  path.write_text(json.dumps(results))
+  run_report.write_report([fine_tuning], tmp_path / "report")
+  text = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+  assert "one two …" in text and "three" not in text
+
+
+def test_results_whose_layers_count_from_0_are_read(fine_tuning):
+  path = fine_tuning / "evaluation" / "test.json"
+  results = json.loads(path.read_text())
+  today = read_run.read_run(fine_tuning).results["samples"]
+  del results["format"]
+  for sample in results["samples"]:
+    sample["exit_layers"] = [layer - 1 for layer in sample["exit_layers"]]
+  path.write_text(json.dumps(results))
+  assert read_run.read_run(fine_tuning).results["samples"] == today
+
+
+def test_an_exit_map_has_layers_and_predictions_before_the_exit():
+  layers = [["a", " b", "c"], ["a", " x", "c"], ["a", " y", "z"]]
+  markup = exit_map.exit_map(layers, [1, 3, 3])
+  text, table = markup.split("<details>")
+  assert re.findall(r'class="token layer-(\d)"', text) == ["1", "3", "3"]
+  assert re.findall(r"<rt>(.*?)</rt>", text) == ["x", "c"]
+  assert "layers 1 to 3: b → x → y" in text
+  assert '<span class="layer-1">a</span><span class="open"> bc</span>' in table
+  assert '<span class="done">a</span><span class="layer-3"> yz</span>' in table
+  legend = exit_map.legend(3, [1, 3, 3])
+  assert re.findall(r"(\d+)%", legend) == ["33", "0", "67"]
+
+
+def test_metrics_with_an_incomplete_line_and_a_repeated_step_are_read(pretraining):
   with (pretraining / "metrics.jsonl").open("a") as file:
     file.write('{"step": 110, "spl')
     file.write('\n{"step": 100, "split": "train", "loss": 1.5}\n')
   run = read_run.read_run(pretraining)
-  steps, losses = run.curve("train", "loss")
+  steps, losses = run.metrics.curve("train", "loss")
   assert steps == list(range(0, 101, 10))
   assert losses[-1] == 1.5
 
 
-def test_a_model_that_fell_apart_still_has_a_report(pretraining, tmp_path):
+def test_a_model_with_a_loss_of_nan_has_a_report_that_calls_it_failed(
+  pretraining, tmp_path
+):
   results = pretraining / "evaluation" / "pretrain.json"
   lost = {"final_validation_loss": math.nan, "shuffled_source_loss": math.nan}
   results.write_text(json.dumps(json.loads(results.read_text()) | lost))
@@ -187,6 +236,8 @@ def test_a_model_that_fell_apart_still_has_a_report(pretraining, tmp_path):
   path.write_text("".join(json.dumps(line) + "\n" for line in lines))
   summary = run_report.write_report([pretraining], tmp_path / "report")
   assert math.isnan(summary["pretrain"]["final_validation_loss"])
+  page = (tmp_path / "report" / "index.html").read_text()
+  assert "failed: not below the unigram loss" in page
 
 
 def damage(run, name: str, text: str | None):
@@ -200,12 +251,12 @@ def damage(run, name: str, text: str | None):
     ("config.json", None, "not the folder of a run"),
     ("config.json", "[]", "not a JSON object"),
     ("metrics.jsonl", None, "metrics.jsonl is missing"),
-    ("evaluation/pretrain.json", None, "not evaluated yet"),
+    ("evaluation/pretrain.json", None, "is not evaluated yet"),
     ("evaluation/pretrain.json", "{", "can't be read"),
     ("evaluation/pretrain.json", '{"samples": []}', "lacks .*unigram_loss"),
   ],
 )
-def test_bad_runs_are_named_and_nothing_is_written(
+def test_an_incomplete_run_is_named_and_nothing_is_written(
   pretraining, tmp_path, name, text, message
 ):
   damage(pretraining, name, text)
