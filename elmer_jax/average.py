@@ -14,6 +14,7 @@ import os
 from absl import flags
 
 from elmer_jax.commands import runner
+from elmer_jax.core.paths import local_path
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a run.")
 _INPUT = flags.DEFINE_string("input", None, "Another name of --workdir.")
@@ -22,8 +23,8 @@ _LAST = flags.DEFINE_integer("last", 5, "Number of newest checkpoints to average
 
 
 def main() -> None:
-  run = _INPUT.value or runner.required(_WORKDIR)
-  output = runner.required(_OUTPUT)
+  run = local_path(_INPUT.value or runner.required(_WORKDIR), "--workdir")
+  output = local_path(runner.required(_OUTPUT), "--output")
   from elmer_jax.checkpoints.averaging import average
 
   average(run, output, _LAST.value)

@@ -17,26 +17,16 @@ Writes DIR/compare/table.md, table.json (its content: `comparison.results`) and
 index.html; table.md goes to standard output too.
 """
 
-import os
-from pathlib import Path
-
 import ml_collections
-from absl import logging
 
 from elmer_jax.commands import runner
 from elmer_jax.configuration import COMPARISON
 
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
-  from elmer_jax.commands.run_folder import claim_run_folder
-  from elmer_jax.comparison import stages
-  from elmer_jax.comparison.comparison import Comparison
+  from elmer_jax.comparison.comparison import compare
 
-  comparison = Comparison(config, Path(os.path.abspath(workdir)))
-  claim_run_folder(config, workdir, COMPARISON)
-  stages.run(comparison.stages())
-  print(comparison.paths.table.with_suffix(".md").read_text(encoding="utf-8"), end="")
-  logging.info("page: %s; all figures: table.json beside it", comparison.paths.page)
+  compare(config, workdir)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,11 @@ def default() -> ml_collections.ConfigDict:
   """Returns the configuration that all others start from."""
   config = ml_collections.ConfigDict()
   config.seed = 0
-  # Weights to start from: the folder of another run or of one of its checkpoints.
-  # Empty: random. A run's own workdir is resumed whole, by itself.
+  # Weights to start from: the folder of another run, of one of its checkpoints or of
+  # Hugging Face. They bring their sizes and their vocabulary. Empty: random weights.
+  # A run always resumes from its own newest checkpoint where there is one.
   config.init_from = ""
-  # Steps of which WORKDIR/profile gets a trace: "10", or "10:12" (12 as well).
+  # Steps that are traced to WORKDIR/profile: "10", or "10:12" (12 included).
   config.profile = ""
   config.data = _data()
   config.model = _model()
@@ -40,30 +41,30 @@ def default() -> ml_collections.ConfigDict:
 def comparison() -> ml_collections.ConfigDict:
   """Returns the configuration that all comparisons start from (`compare`).
 
-  `pretrain` and `finetune` are configurations as `default` gives them: of the run that
-  all pre-trained rows start from, and of the rows. A row sets the seed, the objective
-  and what else is its own (`comparison.rows`).
+  `pretrain` and `finetune` have the keys of `default`: for the run that all pre-trained
+  rows start from, and for the rows. A row sets its seed, its objective and some more
+  keys (`comparison.variants`).
   """
   config = ml_collections.ConfigDict()
-  # Not made where finetune.init_from names the weights for the pre-trained rows.
+  # Not used where finetune.init_from names the weights of the pre-trained rows.
   config.pretrain = default()
   config.finetune = default()
   config.finetune.objective.name = "last_layer"
   compare = ml_collections.ConfigDict()
-  compare.rows = ""  # names of rows, by commas; empty: all
+  compare.rows = ""  # names of rows, separated by commas; empty: all
   compare.seeds = (0,)  # each row is trained once with each
   compare.resamples = 1000  # of the bootstrap
-  compare.timed_calls = 20  # of each row and batch size; their median counts
+  compare.timed_calls = 20  # of each row and batch size; the median is reported
   config.compare = compare
   return config
 
 
 def make_small(config: ml_collections.ConfigDict) -> None:
-  """Gives the model sizes that two CPU cores train in minutes: 2 million parameters."""
+  """Sets sizes that two CPU cores train in minutes: 2 million parameters."""
   config.model.update({"encoder_layers": 3, "decoder_layers": 3, "d_model": 128})
   config.model.update({"encoder_heads": 4, "decoder_heads": 4})
   config.model.update({"encoder_feed_forward": 512, "decoder_feed_forward": 512})
-  # There is time for few updates: pre-norm bears the higher learning rates.
+  # For a short training: pre-norm is stable at higher learning rates.
   config.model.update({"norm": "pre", "positions": 128})
   config.model.init_stddev = config.model.d_model**-0.5
 
@@ -71,29 +72,28 @@ def make_small(config: ml_collections.ConfigDict) -> None:
 def _data() -> ml_collections.ConfigDict:
   data = ml_collections.ConfigDict()
   data.task = "pydocs_pretrain"  # a task or mixture of the seqio registries
-  # Own text or pairs, 'a.txt,b/*.jsonl.zst'; for public tasks, where their files lie:
+  # Your own text or pairs, 'a.txt,b/*.jsonl.zst'; or the files of public tasks:
   # 'wikipedia_lplm=w/*.zst,books_lplm=b/*.zst'
   data.files = ""
-  # JSONL of pairs that stand for the training split (`elmer_jax.distill` makes them);
-  # the other splits stay. Empty: the task's own.
+  # JSONL of pairs that replace the training split, as `elmer_jax.distill` writes it.
+  # Empty: the task's own.
   data.distilled = ""
-  # Of a mixture, how often the examples of each part come: 'wikipedia_lplm=1,
-  # books_lplm=2'. Empty: as the mixture has it, books_wiki_lplm by tokens.
+  # Sampling rates of the parts of a mixture: 'wikipedia_lplm=1,books_lplm=2'.
+  # Empty: those of the mixture; for books_wiki_lplm by tokens.
   data.rates = ""
   data.vocabulary = ""  # folder with vocab.json and merges.txt; empty: train one
   data.vocabulary_size = 4096  # of a vocabulary that is trained
   data.cache = ""  # folder of the prepared ids; empty: WORKDIR/cache
   data.source_length = 512  # tokens, BOS and EOS included
   data.target_length = 512  # tokens, EOS included
-  data.batch_size = 32  # sequences an update, over all processes
-  data.num_workers = 1  # that prepare the cache, side by side
+  data.batch_size = 32  # sequences per step, over all processes
+  data.num_workers = 1  # processes that prepare the cache in parallel
   return data
 
 
 def _model() -> ml_collections.ConfigDict:
   fields = dataclasses.asdict(ModelConfig())
-  # The vocabulary's size is known once it is loaded, the projection goes with the
-  # objective.
+  # The first is that of the loaded vocabulary, the second follows from the objective.
   del fields["vocabulary_size"], fields["soft_exit"]
   return ml_collections.ConfigDict(fields)
 
@@ -102,31 +102,32 @@ def _objective() -> ml_collections.ConfigDict:
   objective = ml_collections.ConfigDict()
   # "lplm", "soft_exit", "hard_exit", "last_layer", "autoregressive"
   objective.name = "lplm"
-  # Soft exit only: how often the gold token stands in for the prediction, and whether
-  # to do so in the published form, which leaks it.
+  # Soft exit only: probability that the gold token replaces the prediction, and whether
+  # this is done as in the published code, which leaks it.
   objective.gold_mixing = 0.3
   objective.published_mixing = False
-  # Fine-tuning: share of each target's weight that is spread over the vocabulary; the
-  # validation's losses are without it. 0: off.
+  # Fine-tuning: share of each target's weight that is distributed over the vocabulary;
+  # validation losses are without it. 0: off.
   objective.label_smoothing = 0.0
-  # soft_exit, hard_exit, last_layer: of as many tokens as a first pass gets wrong this
-  # share are told to the second (GLAT), rising from 0 over so many updates. 0: off.
+  # soft_exit, hard_exit, last_layer: glancing (GLAT). The number of tokens that a first
+  # pass gets wrong, times this ratio, is revealed to the second pass. The ratio rises
+  # from 0 over `glancing_ramp` steps. 0: off.
   objective.glancing = 0.0
   objective.glancing_ramp = 1000
   # Hard exit only: share of the rows whose tokens all run through all layers.
   objective.full_depth = 0.0
-  # And the share that loses some positions behind the text, as `calibrate --trim` does.
+  # Share of the rows that lose positions after the text, as `calibrate --trim` does.
   objective.dropped = 0.0
-  # Decoding with hard exit: a token leaves at the first layer whose distribution has
-  # an entropy, in nats, below this. `--threshold` goes before it.
+  # Decoding with hard exit: a token exits at the first layer whose distribution has an
+  # entropy, in nats, below this. `generate --threshold` overrides it.
   objective.exit_threshold = 0.5
   return objective
 
 
 def _optimizer() -> ml_collections.ConfigDict:
   optimizer = ml_collections.ConfigDict()
-  # "adamw", "adafactor" (next to no memory of its own; b1, b2 and eps are not its), or
-  # "muon" (fewer updates for the same loss, each some 10 % slower)
+  # "adamw", "adafactor" (hardly any memory for its state; it doesn't use b1, b2 and
+  # eps), or "muon" (fewer steps for the same loss, each about 10 % slower)
   optimizer.name = "adamw"
   optimizer.learning_rate = 1e-3  # the peak
   optimizer.schedule = "cosine"  # "cosine", "inverse_sqrt" or "constant"
@@ -136,44 +137,44 @@ def _optimizer() -> ml_collections.ConfigDict:
   optimizer.b2 = 0.98
   optimizer.eps = 1e-8
   optimizer.weight_decay = 0.01  # on matrices only
-  optimizer.clip_norm = 1.0  # global norm, once an update; 0: no clipping
+  optimizer.clip_norm = 1.0  # global norm of a step's gradient; 0: no clipping
   return optimizer
 
 
 def _train() -> ml_collections.ConfigDict:
   train = ml_collections.ConfigDict()
-  train.steps = 1000  # updates
-  train.grad_accumulation_steps = 1  # micro-batches an update
-  train.log_every = 50  # updates
-  train.eval_every = 500  # updates
-  train.eval_batches = 8  # batches of the validation split, always the same ones
+  train.steps = 1000  # updates of the weights
+  train.grad_accumulation_steps = 1  # micro-batches per step
+  train.log_every = 50  # steps
+  train.eval_every = 500  # steps
+  train.eval_batches = 8  # of the validation split, always the same ones
   return train
 
 
 def _evaluate() -> ml_collections.ConfigDict:
   evaluate = ml_collections.ConfigDict()
-  # Of a fine-tuned model's test split: so many are written for and scored, drawn by a
-  # fixed seed, so the same ones for every run. 0: all.
+  # Fine-tuning: number of examples that are scored, sampled with a fixed seed, so that
+  # they are the same for every run. 0: all.
   evaluate.examples = 0
   return evaluate
 
 
 def _checkpoint() -> ml_collections.ConfigDict:
   checkpoint = ml_collections.ConfigDict()
-  checkpoint.every = 500  # updates; the last update is always saved
-  checkpoint.max_to_keep = 2  # newest ones
+  checkpoint.every = 500  # steps; the last step is always saved
+  checkpoint.max_to_keep = 2  # the newest ones
   return checkpoint
 
 
 def _mesh() -> ml_collections.ConfigDict:
   mesh = ml_collections.ConfigDict()
-  mesh.data = -1  # -1: all devices that are left
+  mesh.data = -1  # -1: all remaining devices
   mesh.fsdp = 1
   mesh.tensor = 1
-  # Slices (of TPUs, joined by the data-centre network) that the data axis spans.
+  # TPU slices, connected by the data-centre network, that the data axis spans.
   mesh.slices = 1
-  # Which of the three each logical axis of the model is spread over; several with
-  # commas, none if empty. The rows of a batch go over data and fsdp.
+  # Mesh axes that each logical axis of the model is sharded over, separated by commas;
+  # empty: none. The rows of a batch are sharded over data and fsdp.
   mesh.rules = ml_collections.ConfigDict(
     {
       "vocab": "tensor",
@@ -246,7 +247,7 @@ COMPARISON = Schema(
 
 
 def check(config: ml_collections.ConfigDict) -> None:
-  """Raises `UserError` for values that no part of the run could use."""
+  """Raises `UserError` for values that can't be used."""
   model_config(config, config.data.vocabulary_size)
   longest = max(config.data.source_length, config.data.target_length)
   if longest > config.model.positions:
@@ -265,7 +266,7 @@ def check(config: ml_collections.ConfigDict) -> None:
       raise UserError(f"{key} must be at least 1; it is {config[section][name]}")
   if config.evaluate.examples < 0:
     raise UserError(
-      f"evaluate.examples is {config.evaluate.examples}: 0 for all, or how many"
+      f"evaluate.examples must be 0, for all, or more; it is {config.evaluate.examples}"
     )
   profiled_steps(config)
   if config.data.batch_size % config.train.grad_accumulation_steps:
@@ -279,7 +280,7 @@ def profiled_steps(config: ml_collections.ConfigDict) -> range:
   """Returns the steps that `config.profile` names; none if it is empty.
 
   Raises:
-    UserError: if it names none, or steps that the run doesn't have.
+    UserError: it can't be parsed, or the run has no such steps.
   """
   if not config.profile:
     return range(0)
@@ -307,7 +308,7 @@ def flat_keys(config: ml_collections.ConfigDict | None) -> dict[str, object]:
 def model_config(
   config: ml_collections.ConfigDict, vocabulary_size: int
 ) -> ModelConfig:
-  """Returns the model's sizes for a vocabulary of `vocabulary_size` ids."""
+  """Returns the model's configuration for a vocabulary of `vocabulary_size` ids."""
   sizes = config.model.to_dict()
   return ModelConfig(
     vocabulary_size=vocabulary_size,

@@ -6,12 +6,12 @@
 # extras: test, benchmarks, notebook, meteor, cuda, tpu, plan
 #
 # Makes a virtual environment in the repository, installs the package into it with
-# the versions of launch/constraints.txt, and prints the path of its Python. Nothing
-# happens when it was done before and no requirement has changed since.
+# the versions of launch/constraints.txt, and prints the path of its Python. It does
+# nothing where this was done before and no requirement has changed since.
 #
-# The environment is .venv, made by python3 (or by a python3.12, 3.11 or 3.13 where
-# python3 is something else). PYTHON=python3.12 chooses an interpreter, and then the
-# environment carries its version: .venv-3.12.
+# The environment is .venv, made by python3 (or by python3.12, 3.11 or 3.13 where
+# python3 is another version). PYTHON=python3.12 chooses an interpreter; then the
+# environment has its version in its name: .venv-3.12.
 set -euo pipefail
 
 say() { echo "$*" >&2; }
@@ -27,7 +27,7 @@ version_of() {
 }
 
 # Prints the path of the interpreter called $1, if there is one that runs. A pyenv
-# shim runs only the versions that are switched on: ask pyenv for the others.
+# shim runs only the active versions: pyenv knows the others.
 locate() {
   local pyenv_version
   if "$1" -c '' 2>/dev/null; then
@@ -68,11 +68,12 @@ if [[ -n ${PYTHON:-} ]]; then
 fi
 python="$venv/bin/python"
 
-# The folder is part of the stamp: an environment does not survive being moved.
+# The folder is part of the stamp: an environment that was moved does not work.
 stamp="$venv/installed-${extras:-base}"
-wanted="$PWD $(cat requirements.txt pyproject.toml launch/constraints.txt | cksum)"
+inputs=(requirements.txt pyproject.toml setup.py launch/constraints.txt)
+wanted="$PWD $(cat "${inputs[@]}" | cksum)"
 if ! supported "$python" || ! "$python" -c 'import pip' 2>/dev/null; then
-  [[ -d $venv ]] && say "$venv is incomplete or of another Python: making it anew"
+  [[ -d $venv ]] && say "$venv is incomplete or of another Python: making it again"
   interpreter="${interpreter:-$(chosen_interpreter)}"
   "$interpreter" -m venv --clear "$venv" >&2 || fail "$interpreter cannot make a" \
     "virtual environment (on Debian and Ubuntu: apt install python3-venv)"
@@ -84,6 +85,6 @@ fi
 say "Installing into ${venv##*/} (the first time about 2 minutes, 3.5 GB)"
 "$python" -m pip install --quiet --disable-pip-version-check \
   --constraint launch/constraints.txt --editable ".${extras:+[$extras]}" >&2 ||
-  fail "pip could not install the requirements; its own words are above"
+  fail "pip could not install the requirements; its messages are above"
 echo "$wanted" >"$stamp"
 echo "$python"

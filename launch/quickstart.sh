@@ -4,10 +4,10 @@
 #
 # [PYTHON=python3.12] bash launch/quickstart.sh [WORKDIR]
 #
-# From a fresh machine to a model that writes, and its report: installs (see
+# From a fresh machine to a trained model and its report: installs (see
 # launch/install.sh), prepares the data, pre-trains, fine-tunes, evaluates and writes
-# WORKDIR/report/index.html. WORKDIR is quickstart_run if it is not given. Each stage
-# skips what is already there, so the same command continues an interrupted run.
+# WORKDIR/report/index.html. The default of WORKDIR is quickstart_run. Each stage skips
+# what is done already, so the same command continues an interrupted run.
 set -euo pipefail
 if (($# > 1)) || [[ ${1:-} == -* ]]; then
   echo "usage: bash launch/quickstart.sh [WORKDIR]" >&2

@@ -4,10 +4,9 @@
 #
 # [PYTHON=python3.12] bash launch/test.sh [pytest arguments]
 #
-# Installs what the tests need (see launch/install.sh), then checks the installed
-# versions, the formatting and the lint rules, and runs the tests, a file at a time in
-# each of two processes. What takes long (-m slow) wants the machine for itself:
-# add -n 0.
+# Installs what the tests need (see launch/install.sh), checks the installed versions,
+# the formatting and the lint rules, and runs the tests in two processes, each with one
+# file at a time. Long tests (-m slow) need the whole machine: add -n 0.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 python="$(bash "$root/launch/install.sh" test)"

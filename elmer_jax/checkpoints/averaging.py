@@ -6,6 +6,7 @@ Unlike a running average it costs no memory or time in training, and the number 
 checkpoints is chosen afterwards.
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def average(run: str, output: str, last: int) -> None:
   for name in _RUN_FILES:
     if (Path(run) / name).is_file():
       shutil.copy(Path(run) / name, folder / name)
+  _keep_cache(run, folder / "config.json")
   checkpoints = orbax_checkpoint.checkpoints_folder(output)
   Vocabulary.load(mean.vocabulary).save(checkpoints / "vocabulary")
   step = mean.metadata["averaged"][-1]
@@ -45,6 +47,15 @@ def average(run: str, output: str, last: int) -> None:
     str(checkpoints), mean.config, mean.params, mean.metadata, step
   )
   logging.info("%s is the mean of steps %s", output, mean.metadata["averaged"])
+
+
+def _keep_cache(run: str, path: Path) -> None:
+  """Sets `data.cache` in a copy of a run's configuration to the cache of the run."""
+  if path.is_file():
+    config = json.loads(path.read_text())
+    data = config.setdefault("data", {})
+    data["cache"] = data.get("cache") or str(Path(run).absolute() / "cache")
+    path.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def mean_of_last(path: str, last: int) -> orbax_checkpoint.LoadedCheckpoint:

@@ -84,6 +84,7 @@ def _check_same(
   found = differences(stored, config, schema) if stored else {}
   if found:
     listed = "; ".join(
-      f"{key} {theirs!r} there, {ours!r} here" for key, (theirs, ours) in found.items()
+      f"{key} is {given!r}, stored is {value!r}"
+      for key, (value, given) in found.items()
     )
     raise UserError(f"--workdir={workdir} belongs to another configuration: {listed}")

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import jax
 import ml_collections
+from absl import logging
 
 from elmer_jax import configuration
 from elmer_jax.checkpoints import averaging, orbax_checkpoint
 from elmer_jax.commands import pipeline
-from elmer_jax.comparison import page, results, table, variants
+from elmer_jax.commands.run_folder import claim_run_folder
+from elmer_jax.comparison import page, results, stages, table, variants
 from elmer_jax.comparison.paths import ComparisonPaths
 from elmer_jax.comparison.stages import Stage
 from elmer_jax.comparison.variants import Variant
@@ -201,6 +203,20 @@ class Comparison:
     text = "\n".join(map(table.markdown, table.tables(content)))
     write_whole(self.paths.table.with_suffix(".md"), text)
     write_whole(self.paths.table, json.dumps(content, indent=1) + "\n")
+
+
+def compare(config: Config, workdir: str) -> None:
+  """Runs what is missing of a comparison and prints its table.
+
+  Args:
+    config: like `configuration.comparison()`.
+    workdir: folder of the comparison.
+  """
+  comparison = Comparison(config, Path(os.path.abspath(workdir)))
+  claim_run_folder(config, workdir, configuration.COMPARISON)
+  stages.run(comparison.stages())
+  print(comparison.paths.table.with_suffix(".md").read_text(encoding="utf-8"), end="")
+  logging.info("page: %s; all figures: table.json beside it", comparison.paths.page)
 
 
 def _check(config: Config) -> None:

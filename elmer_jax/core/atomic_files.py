@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are there whole or as they were before, never half-written."""
+"""Files that are written completely or not at all."""
 
 import contextlib
 import pathlib
@@ -13,7 +13,7 @@ from elmer_jax.core.errors import UserError
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Gives a temporary path that takes the place of `path` when the block is done.
+  """Yields a temporary path, which is renamed to `path` when the block ends.
 
   Raises:
     UserError: the folder can't be made or written to.
@@ -33,6 +33,6 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:
-  """Writes a text file in UTF-8; raises as `replacing` does."""
+  """Writes a text file in UTF-8; it raises what `replacing` raises."""
   with replacing(path) as temporary:
     temporary.write_text(text, "utf-8")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compiled programs, kept on disk between processes, and the time they took."""
+"""JAX's persistent compilation cache, and the time spent compiling."""
 
 import os
 import time
@@ -13,7 +13,7 @@ import jax
 _spans: list[tuple[float, float]] = []
 
 
-def _note(event: str, seconds: float, **_: object) -> None:
+def _record(event: str, seconds: float, **_: object) -> None:
   if not event.startswith("/jax/core/compile/"):
     return
   now = time.monotonic()
@@ -23,11 +23,11 @@ def _note(event: str, seconds: float, **_: object) -> None:
   _spans.append((now - seconds, now))
 
 
-jax.monitoring.register_event_duration_secs_listener(_note)
+jax.monitoring.register_event_duration_secs_listener(_record)
 
 
 def seconds_compiling() -> float:
-  """Returns how long this process has been making programs until now."""
+  """Returns the seconds that this process has spent tracing and compiling."""
   return sum(end - start for start, end in _spans)
 
 

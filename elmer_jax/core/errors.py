@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one exception that a user's own input can cause."""
+"""The exception for wrong input."""
 
 
 class UserError(Exception):
   """Bad input: what is wrong, where, and what to do, in one line.
 
-  The commands print the line to standard error and exit with status 2. Anything
-  else that escapes is a defect of this package and keeps its traceback.
+  The commands print the line to standard error and exit with status 2. Any other
+  exception is a defect of this package and keeps its traceback.
   """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps notes out of a run's log that would be said again and again."""
+"""Keeps repeated messages out of the log."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from absl import logging
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-  """Lets errors alone through to the log."""
+  """Logs errors only, as long as the block runs."""
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.ERROR)
   try:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The configuration of a run: from files, the command line, its folder, init_from."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -155,7 +156,7 @@ def test_init_from_brings_its_sizes(trained, caplog):
   sizes = configuration.model_config(config, config.data.vocabulary_size)
   stored = orbax_checkpoint.load(str(trained)).config
   free = {"dropout", "soft_exit", "init_stddev"}
-  ours, theirs = orbax_checkpoint.describe(sizes), orbax_checkpoint.describe(stored)
+  ours, theirs = dataclasses.asdict(sizes), dataclasses.asdict(stored)
   assert {name for name in ours if ours[name] != theirs[name]} <= free
   assert Path(config.data.vocabulary) == trained / "checkpoints" / "vocabulary"
   assert "model.d_model 32 instead of 128" in caplog.text

@@ -222,7 +222,7 @@ def test_configurations_that_cannot_be_compared_are_refused(
     compare.main(config, str(tmp_path))
   config = configure(init_from=weights)
   config.finetune.train.steps += 1
-  with pytest.raises(UserError, match="finetune.train.steps 4 there, 5 here"):
+  with pytest.raises(UserError, match="finetune.train.steps is 5, stored is 4"):
     compare.main(config, str(finished))
 
 

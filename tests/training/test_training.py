@@ -159,11 +159,11 @@ def test_weights_of_another_size_are_refused(text, finished, tmp_path):
 
 
 def test_a_workdir_of_another_configuration_is_refused(text, finished):
-  with pytest.raises(UserError, match="seed 0 there, 1 here"):
+  with pytest.raises(UserError, match="seed is 1, stored is 0"):
     config = configure(text)
     config.seed = 1
     claim_run_folder(config, str(finished))
-  # How often it speaks may change.
+  # How often it logs may change.
   claim_run_folder(configure(text, train__log_every=3), str(finished))
 
 

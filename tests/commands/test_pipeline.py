@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The elmer_jax authors
+# SPDX-License-Identifier: Apache-2.0
+"""From weights to fine-tuning on own pairs, and commands that take the folder alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+import tiny_run
+import tiny_text
+
+import elmer_jax
+from elmer_jax.checkpoints.averaging import average
+from elmer_jax.commands import gate_calibration, pipeline, reporting
+from elmer_jax.commands.resolution import resolve
+from elmer_jax.core.errors import UserError
+
+
+def resolved(*arguments: str):
+  return resolve(["elmer", *arguments])[:2]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+  """A fine-tuning on own pairs, from the weights of another run with other sizes."""
+  folder = tmp_path_factory.mktemp("runs")
+  tiny_run.write(tiny.configure(), folder / "pretrain", tiny_text.vocabulary())
+  texts = tiny_text.documents(120, sentences=3)
+  pairs = [{"source": text, "target": " ".join(text.split()[:4])} for text in texts]
+  (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+  arguments = [
+    "--config=finetune_pairs",
+    f"--workdir={folder / 'run'}",
+    f"--config.init_from={folder / 'pretrain'}",
+    f"--config.data.files={folder / 'pairs.jsonl'}",
+    "--config.objective.name=last_layer",
+    "--config.data.source_length=16",
+    "--config.data.target_length=12",
+    "--config.data.batch_size=8",
+    "--config.data.num_workers=1",
+    "--config.train.steps=2",
+    "--config.checkpoint.every=1",
+  ]
+  pipeline.prepare(*resolved(*arguments))
+  pipeline.train(*resolved(*arguments))
+  return folder / "run"
+
+
+def steps_of(run: Path) -> set[str]:
+  return {path.name for path in (run / "checkpoints").iterdir() if path.name.isdigit()}
+
+
+def test_the_folder_alone_is_enough_to_go_on(finished):
+  pipeline.train(*resolved(f"--workdir={finished}", "--config.train.steps=3"))
+  assert steps_of(finished) == {"2", "3"}
+  assert elmer_jax.load(str(finished)).config.d_model == 32
+
+
+def test_the_folder_alone_is_enough_to_evaluate_and_report(finished, capsys):
+  found = pipeline.evaluate(*resolved(f"--workdir={finished}"))
+  assert found["split"] == "validation"
+  reporting.report(*reporting.folders(str(finished), [], None))
+  assert (finished / "report" / "index.html").exists()
+  assert str(finished / "report") in capsys.readouterr().out
+
+
+def test_an_average_is_a_run_that_can_be_evaluated(finished):
+  mean = finished.with_name("mean")
+  average(str(finished), str(mean), 2)
+  assert pipeline.evaluate(*resolved(f"--workdir={mean}"))["split"] == "validation"
+
+
+def test_the_folder_alone_is_enough_to_calibrate(finished):
+  config, workdir = resolved(f"--workdir={finished}")
+  stated = gate_calibration.calibrate(config, workdir, loss=100.0, texts=16)
+  assert elmer_jax.load(workdir).gate is not None
+  assert stated["loss_at_most"] <= 100
+
+
+def test_arguments_of_a_calibration_are_checked(finished):
+  config, workdir = resolved(f"--workdir={finished}")
+  with pytest.raises(UserError, match="--confidence must be in"):
+    gate_calibration.calibrate(config, workdir, confidence=1.5)
+  with pytest.raises(UserError, match="--trim=3 must be below"):
+    gate_calibration.calibrate(config, workdir, trim=3)
+
+
+def test_a_distillation_without_a_checkpoint_or_a_teacher_is_refused(
+  finished, tmp_path
+):
+  config, workdir = resolved(f"--workdir={finished}")
+  with pytest.raises(UserError, match="autoregressive"):
+    pipeline.distill(config, workdir, str(tmp_path / "pairs.jsonl"))
+  with pytest.raises(UserError, match="no checkpoint at"):
+    pipeline.distill(config, str(tmp_path / "run"), str(tmp_path / "pairs.jsonl"))
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_report_needs_its_folders():
+  for named in ((None, [], None), (None, ["run"], None), (None, [], "report")):
+    with pytest.raises(UserError, match="--workdir=DIR, or --runs="):
+      reporting.folders(*named)
