@@ -62,44 +62,34 @@ def _overview(results: dict) -> str:
 
 
 def _tables(results: dict) -> str:
-  whole = table.main_table(results)
   models = len(results["rows"])
-  blocks = [
-    _table(part, models)
-    for part in (
-      whole.until("distinct"),
-      whole.since("distinct").until("exit layer"),
-      whole.since("exit layer").first(models),
-    )
-  ]
-  blocks += [
+  blocks = [_table(table.main_table(results, [g]), models) for g in table.GROUPS]
+  blocks.append(
     html_page.paragraph(
       "Scores 0 to 100, over all test outputs. Repeats: adjacent equal tokens, which "
       "are removed from one-pass outputs. Shuffled source: each source replaced by "
       "another example's. Times are medians of calls in turns; ids to ids excludes "
       "tokenisation. Speed-ups (×) are at one text at a time.",
       "note",
-    ),
-  ]
-  if results["claims"]:
-    heading = html_page.element("h3", "Claims of the paper")
-    blocks += [heading, _table(table.claims_table(results))]
-  if results["differences"]:
-    heading = html_page.element("h3", "Effect of single changes")
-    blocks += [heading, _table(table.differences_table(results))]
+    )
+  )
+  for title, cells in (
+    ("Claims of the paper", table.claims_table(results)),
+    ("Effect of single changes", table.differences_table(results)),
+  ):
+    if cells.rows:
+      blocks += [html_page.element("h3", title), _table(cells)]
   return html_page.section("Figures", *blocks)
 
 
 def _table(cells: Table, models: int | None = None) -> str:
   """Returns the markup of a table, with a rule after its first `models` rows."""
-
-  def unbroken(row: Sequence[str]) -> list[str]:
-    """Prevents line breaks inside the names of scores."""
-    return [row[0], *(cell.replace("-", "\u2011") for cell in row[1:])]
-
-  rows = list(map(unbroken, cells.rows))
-  css = {} if models is None else {models: "first-baseline"}
-  inner = html_page.table(unbroken(cells.heads), rows, "scores", css)
+  heads, *rows = (
+    # No line breaks inside the names of scores.
+    [row[0], *(cell.replace("-", "\u2011") for cell in row[1:])]
+    for row in (cells.heads, *cells.rows)
+  )
+  inner = html_page.table(heads, rows, "scores", {models: "first-baseline"})
   return html_page.element("div", inner, "wide")
 
 
@@ -129,5 +119,5 @@ def _maps(
 
 def _map(sample: dict, entry: dict) -> str:
   heading = html_page.element("h3", html_page.escape(table.full_label(entry)))
-  tokens = exit_map.tokens(sample["layers"], sample["exit_layers"])
-  return html_page.element("div", heading + exit_map.coloured(tokens))
+  coloured = exit_map.coloured(sample["layers"], sample["exit_layers"])
+  return html_page.element("div", heading + coloured)

@@ -1,113 +1,73 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The exit map: a text with each token coloured by its exit layer."""
+"""The exit map: a text with each token coloured by its exit layer.
 
-import dataclasses
+Functions take the predictions as printable pieces, layers[decoder layer][position], and
+the exit layer of each position, from 1, as in `Result.exit_layers`.
+"""
+
+import collections
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from elmer_jax.reports.html_page import element, visible
 
-
-@dataclasses.dataclass(frozen=True)
-class Token:
-  """One output position.
-
-  Attributes:
-    by_layer: what each decoder layer's off-ramp predicts here.
-    exit_layer: the layer, from 1, after which the prediction no longer changes.
-  """
-
-  by_layer: tuple[str, ...]
-  exit_layer: int
-
-  @property
-  def final(self) -> str:
-    return self.by_layer[-1]
-
-  @property
-  def before(self) -> str | None:
-    """The prediction that the exit layer replaced; None if it is the first layer."""
-    return self.by_layer[self.exit_layer - 2] if self.exit_layer > 1 else None
+Layers = Sequence[Sequence[str]]
 
 
-def tokens(layers: Sequence[Sequence[str]], exit_layers: Sequence[int]) -> list[Token]:
-  """Returns the tokens of a text.
-
-  Args:
-    layers: [decoder layer][position], the predictions as printable pieces.
-    exit_layers: the layer of each position, from 1, as in `Result.exit_layers`.
-  """
-  by_position = zip(*layers, strict=True)
-  return [Token(*pair) for pair in zip(by_position, exit_layers, strict=True)]
+def exit_map(layers: Layers, exit_layers: Sequence[int], is_open: bool = False) -> str:
+  """Returns the coloured text and, folded unless `is_open`, every layer's text."""
+  table = _layer_by_layer(layers, exit_layers, is_open) if exit_layers else ""
+  return coloured(layers, exit_layers) + table
 
 
-def exit_map(text: Sequence[Token], is_open: bool = False) -> str:
-  """Returns the coloured text and, below it, a table of every layer's predictions.
-
-  Above a token that changed is its prediction before the exit layer.
-
-  Args:
-    text: the tokens.
-    is_open: whether the table is unfolded.
-  """
-  return coloured(text) + _layer_by_layer(text, is_open)
+def coloured(layers: Layers, exit_layers: Sequence[int]) -> str:
+  """Returns the coloured text; the predictions before the exit layer are above it."""
+  by_position = zip(zip(*layers, strict=True), exit_layers, strict=True)
+  return element("p", "".join(itertools.starmap(_token, by_position)), "map")
 
 
-def coloured(text: Sequence[Token]) -> str:
-  """Returns the coloured text alone."""
-  return element("p", "".join(map(_token, text)), "map")
-
-
-def _token(token: Token) -> str:
-  history = " → ".join(piece.strip() or "(space)" for piece in token.by_layer)
-  attributes = {"title": f"layers 1 to {len(token.by_layer)}: {history}"}
-  word = token.final.lstrip(" ")
-  space = " " if len(word) < len(token.final) or not word else ""
-  css = f"token layer-{token.exit_layer}"
-  if token.before is None:
+def _token(by_layer: Sequence[str], exit_layer: int) -> str:
+  history = " → ".join(piece.strip() or "(space)" for piece in by_layer)
+  attributes = {"title": f"layers 1 to {len(by_layer)}: {history}"}
+  word = by_layer[-1].lstrip(" ")
+  space = " " if len(word) < len(by_layer[-1]) or not word else ""
+  css = f"token layer-{exit_layer}"
+  if exit_layer == 1:
     return space + element("span", visible(word), css, attributes)
-  before = element("rt", visible(token.before.strip() or "␣"))
+  before = element("rt", visible(by_layer[exit_layer - 2].strip() or "␣"))
   return space + element("ruby", visible(word or "␣") + before, css, attributes)
 
 
-def _layer_by_layer(text: Sequence[Token], is_open: bool) -> str:
+def _layer_by_layer(layers: Layers, exit_layers: Sequence[int], is_open: bool) -> str:
   """Returns a row per layer; a token is coloured at its exit layer, then faint."""
-  if not text:
-    return ""
   rows = []
-  for layer in range(1, len(text[0].by_layer) + 1):
-    runs = itertools.groupby(text, key=lambda token: _state(token, layer))
+  for layer, pieces in enumerate(layers, 1):
+    states = [_state(layer, exit_layer) for exit_layer in exit_layers]
+    runs = itertools.groupby(zip(states, pieces, strict=True), key=lambda pair: pair[0])
     line = "".join(
-      element("span", visible("".join(t.by_layer[layer - 1] for t in run)), state)
+      element("span", visible("".join(piece for _, piece in run)), state)
       for state, run in runs
     )
     cells = element("th", f"layer {layer}") + element("td", line.strip())
     rows.append(element("tr", cells))
-  table = element("table", "".join(rows), "layers")
-  attributes = {"open": ""} if is_open else {}
-  inner = element("summary", "layer by layer") + table
-  return element("details", inner, attributes=attributes)
+  inner = element("summary", "layer by layer")
+  inner += element("table", "".join(rows), "layers")
+  return element("details", inner, attributes={"open": ""} if is_open else {})
 
 
-def _state(token: Token, layer: int) -> str:
-  if layer == token.exit_layer:
+def _state(layer: int, exit_layer: int) -> str:
+  if layer == exit_layer:
     return f"layer-{layer}"
-  return "open" if layer < token.exit_layer else "done"
+  return "open" if layer < exit_layer else "done"
 
 
-def legend(layers: int, texts: Sequence[Sequence[Token]] = ()) -> str:
-  """Returns the key to the colours, with each layer's share of the texts' tokens."""
-  shares = exit_shares(texts, layers)
-  entries = []
-  for layer, share in enumerate(shares, 1):
+def legend(layers: int, exit_layers: Iterable[int] = ()) -> str:
+  """Returns the key to the colours, with each layer's share of the tokens given."""
+  counts = collections.Counter(exit_layers)
+  entries = ["Layer"]
+  for layer in range(1, layers + 1):
+    share = f" {counts[layer] / counts.total():.0%}" if counts else ""
     swatch = element("span", f"{layer}", f"token layer-{layer}")
-    percent = element("span", f" {share:.0%}" if texts else "", "share")
-    entries.append(element("li", swatch + percent))
-  return element("ul", element("li", "Layer") + "".join(entries), "legend")
-
-
-def exit_shares(texts: Sequence[Sequence[Token]], layers: int) -> list[float]:
-  """Returns the share of all tokens that exit at each layer."""
-  exits = [token.exit_layer for text in texts for token in text]
-  return [exits.count(layer) / max(len(exits), 1) for layer in range(1, layers + 1)]
+    entries.append(swatch + element("span", share, "share"))
+  return element("ul", "".join(element("li", entry) for entry in entries), "legend")

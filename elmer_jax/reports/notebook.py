@@ -52,10 +52,8 @@ def live_curves(workdir: str, every: float = 2.0) -> Iterator[None]:
 
 def loss_curves(path: Path) -> bytes:
   """Returns a PNG of the training and validation loss in a `metrics.jsonl`."""
-  metrics = read_run.read_metrics(path) if path.exists() else {}
-  train, validation = (
-    read_run.curve(metrics, split, "loss") for split in ("train", "validation")
-  )
+  metrics = read_run.read_metrics(path) if path.exists() else read_run.Metrics()
+  train, validation = (metrics.curve(s, "loss") for s in ("train", "validation"))
   return plots.loss(train, validation, []).png()
 
 
@@ -65,7 +63,7 @@ def exit_map_html(layers: Sequence[Sequence[str]]) -> str:
   Args:
     layers: [decoder layer][position], the predictions as printable pieces.
   """
-  exit_layers = one_pass.last_change(np.array(layers)) + 1
-  text = exit_map.tokens(layers, exit_layers.tolist())
-  body = exit_map.legend(len(layers), [text]) + exit_map.exit_map(text, is_open=True)
+  exit_layers = (one_pass.last_change(np.array(layers)) + 1).tolist()
+  body = exit_map.legend(len(layers), exit_layers)
+  body += exit_map.exit_map(layers, exit_layers, is_open=True)
   return html_page.notebook_fragment(body, len(layers))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from elmer_jax.reports import html_page
 
@@ -222,21 +223,14 @@ def quality_against_latency(marks: Sequence[Mark], score: str) -> Plot:
       # A ring's inside hides the lines below it.
       inside = colour if mark.filled else colours["paper"]
       axes.scatter(x, mark.score, 26, inside, edgecolors=colour, zorder=3)
-    ticks = _ticks(*axes.get_xlim())
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xticks([], minor=True)
     axes.set_xlabel("milliseconds per text, one at a time")
     axes.set_title(score)
     _name_points(axes, marks, colours)
 
   return Plot(draw, 3.9, right=0.72)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-  """Returns 1, 2, 5 and their tenfolds between two ends."""
-  powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-  ticks = [base * 10.0**power for power in powers for base in (1, 2, 5)]
-  return [tick for tick in ticks if low <= tick <= high]
 
 
 def _name_points(axes: Axes, marks: Sequence[Mark], colours: Colours) -> None:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the files of a finished run for its report."""
 
+import collections
 import dataclasses
 import json
 import math
@@ -9,8 +10,6 @@ from pathlib import Path
 
 from elmer_jax.core.errors import UserError
 from elmer_jax.evaluation import samples
-
-Metrics = dict[str, dict[int, dict[str, float]]]  # {split: {step: {name: value}}}
 
 # The results of `evaluate` by what the run was for (the first file that exists counts),
 # and the keys that the report needs.
@@ -32,6 +31,17 @@ RESULTS = {
 }
 
 
+class Metrics(dict[str, dict[int, dict[str, float]]]):
+  """{split: {step: {name: value}}}, steps rising."""
+
+  def curve(self, split: str, name: str) -> tuple[list[int], list[float]]:
+    """Returns the steps at which `name` was measured and finite, and its values."""
+    steps = self.get(split, {}).items()
+    points = {step: values.get(name, math.nan) for step, values in steps}
+    finite = {step: value for step, value in points.items() if math.isfinite(value)}
+    return list(finite), list(finite.values())
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
   """One run.
@@ -39,7 +49,7 @@ class Run:
   Attributes:
     purpose: "pretrain" or "finetune".
     config: the nested configuration.
-    metrics: of training and validation, steps rising.
+    metrics: of training and validation.
     seconds: {stage: seconds}.
     accounts: where training's time went and what it achieved; empty for a run of a
       version that did not record it.
@@ -56,22 +66,20 @@ class Run:
   results_file: Path
   results: dict
 
-  def curve(self, split: str, name: str) -> tuple[list[int], list[float]]:
-    """Returns a metric's steps and values, as the function `curve` does."""
-    return curve(self.metrics, split, name)
-
   @property
   def layers(self) -> int:
     """The number of decoder layers with validation metrics; 0 if none has."""
     count = 0
-    while self.curve("validation", f"loss_layer_{count + 1}")[0]:
+    while self.metrics.curve("validation", f"loss_layer_{count + 1}")[0]:
       count += 1
     return count
 
   def last_by_layer(self, name: str) -> list[float]:
     """Returns each layer's last validation "loss" or "accuracy"."""
     layers = range(1, self.layers + 1)
-    return [self.curve("validation", f"{name}_layer_{n}")[1][-1] for n in layers]
+    return [
+      self.metrics.curve("validation", f"{name}_layer_{n}")[1][-1] for n in layers
+    ]
 
   @property
   def split(self) -> str:
@@ -81,16 +89,6 @@ class Run:
   @property
   def steps(self) -> int:
     return max((step for split in self.metrics.values() for step in split), default=0)
-
-
-def curve(metrics: Metrics, split: str, name: str) -> tuple[list[int], list[float]]:
-  """Returns the steps at which `name` was measured and finite, and its values."""
-  points = [
-    (step, values[name])
-    for step, values in metrics.get(split, {}).items()
-    if math.isfinite(values.get(name, math.nan))
-  ]
-  return [step for step, _ in points], [value for _, value in points]
 
 
 def read_run(directory: str | Path) -> Run:
@@ -147,12 +145,11 @@ def _read_object(path: Path) -> dict:
 
 def read_metrics(path: Path) -> Metrics:
   """Reads a metrics.jsonl; of two lines for a step the later one counts."""
-  found: Metrics = {}
+  found = collections.defaultdict(dict)
   for line in path.read_text(encoding="utf-8").splitlines():
     try:
       values = json.loads(line)
-      step, split = values.pop("step"), values.pop("split")
+      found[values.pop("split")][values.pop("step")] = values
     except (ValueError, KeyError):
       continue  # incomplete: the run was killed, or is writing it
-    found.setdefault(split, {})[step] = values
-  return {split: dict(sorted(by_step.items())) for split, by_step in found.items()}
+  return Metrics({split: dict(sorted(steps.items())) for split, steps in found.items()})

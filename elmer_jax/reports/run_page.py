@@ -66,8 +66,8 @@ def _pretraining(run: Run) -> str:
   final, unigram = found["final_validation_loss"], found["unigram_loss"]
   shuffled = found["shuffled_source_loss"]
   plot = plots.loss(
-    run.curve("train", "loss"),
-    run.curve("validation", "loss"),
+    run.metrics.curve("train", "loss"),
+    run.metrics.curve("validation", "loss"),
     [("unigram", unigram), ("shuffled source", shuffled)],
   )
   return html_page.section(
@@ -109,9 +109,9 @@ def _layers(run: Run) -> str:
   numbers = range(1, run.layers + 1)
   at_end = plots.layers_at_end(run.last_by_layer("loss"), run.last_by_layer("accuracy"))
   over_time = plots.layers_over_time(
-    [run.curve("validation", f"loss_layer_{n}") for n in numbers],
-    [run.curve("validation", f"accuracy_layer_{n}") for n in numbers],
-    run.curve("validation", "loss"),
+    [run.metrics.curve("validation", f"loss_layer_{n}") for n in numbers],
+    [run.metrics.curve("validation", f"accuracy_layer_{n}") for n in numbers],
+    run.metrics.curve("validation", "loss"),
   )
   return html_page.section(
     "Layer by layer",
@@ -152,7 +152,9 @@ def _fine_tuning(run: Run) -> str:
     if name.startswith("baseline_") and not score > scores[metric]
   ]
   failure = f"Not above these baselines in {SCORE_NAMES[metric]}: {'; '.join(better)}."
-  plot = plots.loss(run.curve("train", "loss"), run.curve("validation", "loss"), [])
+  plot = plots.loss(
+    run.metrics.curve("train", "loss"), run.metrics.curve("validation", "loss"), []
+  )
   return html_page.section(
     "Fine-tuning scores",
     html_page.headline(figures),
@@ -194,14 +196,11 @@ def _samples(run: Run, title: str, rows: Sequence[tuple[str, str]]) -> str:
   """Returns samples with their exit maps; `rows` are (label, key of the sample)."""
   samples = run.results["samples"][:SAMPLES]
   objective = run.config.get("objective", {}).get("name")
-  if objective == "autoregressive":
-    texts = []
-    outputs = [html_page.visible(sample["output"]) for sample in samples]
-    head = [html_page.paragraph("Decoded token by token: there are no exits.")]
-  else:
-    texts = [exit_map.tokens(s["layers"], s["exit_layers"]) for s in samples]
-    outputs = list(map(exit_map.exit_map, texts))
+  has_exits = objective != "autoregressive"
+  head = [html_page.paragraph("Decoded token by token: there are no exits.")]
+  if has_exits:
     layers = max((len(sample["layers"]) for sample in samples), default=run.layers)
+    exit_layers = [layer for sample in samples for layer in sample["exit_layers"]]
     where = "it exited" if objective == "hard_exit" else "its prediction last changed"
     head = [
       html_page.paragraph(
@@ -209,12 +208,17 @@ def _samples(run: Run, title: str, rows: Sequence[tuple[str, str]]) -> str:
         f"{where}; the prediction before that is above it. The legend has each layer's "
         "share of the tokens."
       ),
-      exit_map.legend(layers, texts),
+      exit_map.legend(layers, exit_layers),
     ]
   blocks = []
-  for sample, output in zip(samples, outputs, strict=True):
-    inputs = [(label, html_page.visible(read_text(sample, key))) for label, key in rows]
-    blocks.append(html_page.sample([*inputs, ("output", output)]))
+  for sample in samples:
+    texts = [(label, html_page.visible(read_text(sample, key))) for label, key in rows]
+    output = (
+      exit_map.exit_map(sample["layers"], sample["exit_layers"])
+      if has_exits
+      else html_page.visible(sample["output"])
+    )
+    blocks.append(html_page.sample([*texts, ("output", output)]))
   return html_page.section(title, *head, *blocks)
 
 

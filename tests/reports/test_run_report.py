@@ -200,19 +200,17 @@ def test_results_whose_layers_count_from_0_are_read(fine_tuning):
   assert read_run.read_run(fine_tuning).results["samples"] == today
 
 
-def test_a_token_exits_where_its_prediction_last_changes():
-  draw = random.Random(0)
-  layers = [[draw.choice("ab") for _ in range(150)] for _ in range(5)]
-  text = exit_map.tokens(layers, one_pass.last_change(np.array(layers)) + 1)
-  assert len(text) == 150
-  for position, token in enumerate(text):
-    column = [row[position] for row in layers]
-    stable = [n for n in range(1, 6) if set(column[n - 1 :]) == {column[-1]}]
-    assert token.exit_layer == stable[0]
-    assert token.final == column[-1]
-    assert (token.before is None) == (token.exit_layer == 1)
-    assert token.before != token.final
-  assert sum(exit_map.exit_shares([text], 5)) == pytest.approx(1)
+def test_an_exit_map_has_layers_and_predictions_before_the_exit():
+  layers = [["a", " b", "c"], ["a", " x", "c"], ["a", " y", "z"]]
+  markup = exit_map.exit_map(layers, [1, 3, 3])
+  text, table = markup.split("<details>")
+  assert re.findall(r'class="token layer-(\d)"', text) == ["1", "3", "3"]
+  assert re.findall(r"<rt>(.*?)</rt>", text) == ["x", "c"]
+  assert "layers 1 to 3: b → x → y" in text
+  assert '<span class="layer-1">a</span><span class="open"> bc</span>' in table
+  assert '<span class="done">a</span><span class="layer-3"> yz</span>' in table
+  legend = exit_map.legend(3, [1, 3, 3])
+  assert re.findall(r"(\d+)%", legend) == ["33", "0", "67"]
 
 
 def test_metrics_with_an_incomplete_line_and_a_repeated_step_are_read(pretraining):
@@ -220,7 +218,7 @@ def test_metrics_with_an_incomplete_line_and_a_repeated_step_are_read(pretrainin
     file.write('{"step": 110, "spl')
     file.write('\n{"step": 100, "split": "train", "loss": 1.5}\n')
   run = read_run.read_run(pretraining)
-  steps, losses = run.curve("train", "loss")
+  steps, losses = run.metrics.curve("train", "loss")
   assert steps == list(range(0, 101, 10))
   assert losses[-1] == 1.5
 
