@@ -23,6 +23,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
+from elmer_jax.checkpoints import parameter_names
 from elmer_jax.checkpoints.huggingface import hf_folder
 from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.core.errors import UserError
@@ -31,7 +32,7 @@ from elmer_jax.model import elmer
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.parallel import sharding
 
-FORMAT = 1
+FORMAT = 2  # in format 1 some parameters have other names, see `parameter_names`
 ITEMS = ("params", "optimizer", "metadata")
 # Fields of `ModelConfig` that weights do not determine; all others are sizes.
 _NOT_SIZES = {
@@ -84,17 +85,43 @@ def restore(
 ) -> tuple[TrainState, dict[str, Any]]:
   """Reads checkpoint `step` with the given shardings."""
   abstract = _with_shardings(shapes, shardings)
-  items = manager.restore(
+  metadata = _read_metadata(manager, step)
+  arrays = _read_arrays(
+    manager,
     step,
-    args=ocp.args.Composite(
-      params=ocp.args.StandardRestore(abstract.params),
-      optimizer=ocp.args.StandardRestore(_to_plain(abstract.opt_state)),
-      metadata=ocp.args.JsonRestore(),
-    ),
+    metadata,
+    {"params": abstract.params, "optimizer": _to_plain(abstract.opt_state)},
   )
-  opt_state = _from_plain(abstract.opt_state, items.optimizer)
+  opt_state = _from_plain(abstract.opt_state, arrays["optimizer"])
   count = jax.device_put(jax.numpy.int32(step), shardings.step)
-  return TrainState(count, items.params, opt_state), items.metadata
+  return TrainState(count, arrays["params"], opt_state), metadata
+
+
+def _read_metadata(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
+  args = ocp.args.Composite(metadata=ocp.args.JsonRestore())
+  metadata = manager.restore(step, args=args).metadata
+  if metadata.get("format") not in (1, FORMAT):
+    raise UserError(
+      f"{epath.Path(manager.directory) / str(step)} has checkpoint format "
+      f"{metadata.get('format')}; this version reads formats 1 to {FORMAT}"
+    )
+  return metadata
+
+
+def _read_arrays(
+  manager: ocp.CheckpointManager,
+  step: int,
+  metadata: dict[str, Any],
+  abstract: dict[str, Any],
+) -> dict[str, Any]:
+  """Reads items by name, with the shapes and shardings of nested dicts."""
+  is_old = metadata["format"] == 1
+  if is_old:
+    abstract = parameter_names.to_format_1(abstract)
+  args = {name: ocp.args.StandardRestore(tree) for name, tree in abstract.items()}
+  items = manager.restore(step, args=ocp.args.Composite(**args))
+  arrays = {name: items[name] for name in abstract}
+  return parameter_names.from_format_1(arrays) if is_old else arrays
 
 
 def list_steps(path: str) -> tuple[epath.Path, list[int]]:
@@ -145,7 +172,7 @@ def _steps_in(folder: epath.Path) -> list[int]:
 
 def vocabulary_folder(path: str) -> epath.Path:
   """Returns the folder of the vocabulary that belongs to the weights at `path`."""
-  if hf_folder.is_one(path):
+  if hf_folder.is_hf_folder(path):
     return epath.Path(path).absolute()
   return find_checkpoint(path)[0] / "vocabulary"
 
@@ -167,7 +194,7 @@ def read_sizes(path: str) -> dict[str, Any]:
   Raises:
     UserError: there is neither, or it can't be read.
   """
-  if hf_folder.is_one(path):
+  if hf_folder.is_hf_folder(path):
     config = hf_folder.read_model_config(path)
   else:
     folder, step = find_checkpoint(path)
@@ -205,18 +232,12 @@ def load(
     UserError: there are no weights, or they can't be read.
   """
   vocabulary = vocabulary_folder(path)
-  if hf_folder.is_one(path):
+  if hf_folder.is_hf_folder(path):
     folder = hf_folder.read(path)
     return LoadedCheckpoint(folder.config, folder.params, folder.metadata, vocabulary)
   folder, step = find_checkpoint(path)
   with open_manager(folder) as manager:
-    args = ocp.args.Composite(metadata=ocp.args.JsonRestore())
-    metadata = manager.restore(step, args=args).metadata
-    if metadata.get("format") != FORMAT:
-      raise UserError(
-        f"{folder / str(step)} has checkpoint format {metadata.get('format')}; "
-        f"this version reads {FORMAT}"
-      )
+    metadata = _read_metadata(manager, step)
     config = ModelConfig(**metadata["model"])
     shapes = jax.eval_shape(lambda: elmer.initialise(config, 0))
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -226,8 +247,7 @@ def load(
       else jax.tree.map(lambda _: device, shapes)
     )
     abstract = _with_shardings(shapes, shardings)
-    args = ocp.args.Composite(params=ocp.args.StandardRestore(abstract))
-    params = manager.restore(step, args=args).params
+    params = _read_arrays(manager, step, metadata, {"params": abstract})["params"]
   gate = gate_file.read(folder / str(step), config)
   return LoadedCheckpoint(config, params, metadata | {"step": step}, vocabulary, gate)
 

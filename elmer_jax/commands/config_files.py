@@ -21,7 +21,7 @@ _PACKAGE = Path(configuration.__file__).parent
 def folder() -> Path:
   """Returns the folder of the configurations that can be given by name.
 
-  In a wheel it is a part of the package, in a checkout it lies beside the package.
+  In a wheel it is a part of the package, in a checkout it is next to the package.
   """
   packaged = _PACKAGE / "configs"
   return packaged if packaged.is_dir() else _PACKAGE.parent / "configs"

@@ -66,10 +66,10 @@ def resolve(
   overrides, arguments = _override(config, arguments)
   if stored and not path:
     _check_may_change(stored, config, workdir, schema)
+  begun = stored if stored and run_folder.has_work(workdir) else None
   for prefix in schema.runs:
     part = _part(config, prefix)
     _expand_paths(part, prefix)
-    begun = stored if stored and run_folder.has_work(workdir) else None
     own = {
       key.removeprefix(prefix): value
       for key, value in overrides.items()
@@ -143,14 +143,11 @@ def _check_sizes(
   if config.data.vocabulary:
     from elmer_jax.tokenizer.bpe import Vocabulary
 
-    given, needed = (
-      Vocabulary.load(config.data.vocabulary),
-      sizes["data.vocabulary_size"],
-    )
-    if given.size != needed:
+    size = Vocabulary.load(config.data.vocabulary).size
+    if size != sizes["data.vocabulary_size"]:
       raise UserError(
         f"{where} has another vocabulary: {prefix}data.vocabulary="
-        f"{config.data.vocabulary} has {given.size} ids, not {needed}"
+        f"{config.data.vocabulary} has {size} ids, not {sizes['data.vocabulary_size']}"
       )
   configured = flat_keys(config)
   replaced = [

@@ -90,15 +90,14 @@ def _run(
   shared_help: Sequence[str],
 ) -> None:
   argv = list(sys.argv)
-  if {"-h", "--help", "--helpfull", "--helpshort"} & set(argv[1:]):
-    print(_help(main.__module__, shared_help))
-    return
-  if "--version" in argv[1:]:
-    print(f"elmer_jax {elmer_jax.__version__}")
-    return
-  _set_up_log()
   try:
-    start(argv)
+    if {"-h", "--help", "--helpfull", "--helpshort"} & set(argv[1:]):
+      print(_help(main.__module__, shared_help), flush=True)
+    elif "--version" in argv[1:]:
+      print(f"elmer_jax {elmer_jax.__version__}")
+    else:
+      _set_up_log()
+      start(argv)
   except (UserError, flags.Error) as error:
     fail(str(error))
   except BrokenPipeError:

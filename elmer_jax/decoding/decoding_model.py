@@ -34,18 +34,19 @@ def prepare(config: ModelConfig, params: dict) -> DecodingParams:
     params: nested dict of float32 arrays, which stays as it is; the layers' weights
       take their memory a second time.
   """
-  return _arrange(config, _model_class(config), params)
+  return _arrange(config, choose_class(config), params)
 
 
 def bind(config: ModelConfig, params: DecodingParams) -> LayerwiseModel:
   """Returns the model with these parameters; can be traced."""
-  graph, abstract = _abstract(config, _model_class(config))
+  graph, abstract = _abstract(config, choose_class(config))
   state = jax.tree.map(lambda leaf: leaf, abstract)
   nnx.replace_by_pure_dict(state, params.arrays)
   return nnx.merge(graph, state)
 
 
-def _model_class(config: ModelConfig) -> type[LayerwiseModel]:
+def choose_class(config: ModelConfig) -> type[LayerwiseModel]:
+  """Returns the class of the model on this platform."""
   if jax.default_backend() != "cpu":
     return LayerwiseModel
   if config.dtype == "float32" and bfloat16_argmax.is_supported():

@@ -35,11 +35,11 @@ class DecoderLayer(nnx.Module):
 
   def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
     self.attention = layers.Attention(config, config.decoder_heads, rngs)
-    self.attention_join = layers.Residual(config, rngs)
+    self.attention_residual = layers.Residual(config, rngs)
     self.cross_attention = layers.Attention(config, config.decoder_heads, rngs)
-    self.cross_attention_join = layers.Residual(config, rngs)
+    self.cross_attention_residual = layers.Residual(config, rngs)
     self.feed_forward = layers.FeedForward(config, config.decoder_feed_forward, rngs)
-    self.feed_forward_join = layers.Residual(config, rngs)
+    self.feed_forward_residual = layers.Residual(config, rngs)
 
   def __call__(
     self,
@@ -71,11 +71,13 @@ class DecoderLayer(nnx.Module):
     keys_B: jax.Array | None = None,
   ) -> jax.Array:
     """Runs the layer with its attentions given as functions [B, T, D] → [B, T, D]."""
-    hidden_BxTxD = self.attention_join(hidden_BxTxD, attend, layers.fold_in(keys_B, 0))
-    hidden_BxTxD = self.cross_attention_join(
+    hidden_BxTxD = self.attention_residual(
+      hidden_BxTxD, attend, layers.fold_in(keys_B, 0)
+    )
+    hidden_BxTxD = self.cross_attention_residual(
       hidden_BxTxD, attend_source, layers.fold_in(keys_B, 1)
     )
-    return self.feed_forward_join(
+    return self.feed_forward_residual(
       hidden_BxTxD, self.feed_forward, layers.fold_in(keys_B, 2)
     )
 

@@ -16,9 +16,9 @@ class EncoderLayer(nnx.Module):
 
   def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
     self.attention = layers.Attention(config, config.encoder_heads, rngs)
-    self.attention_join = layers.Residual(config, rngs)
+    self.attention_residual = layers.Residual(config, rngs)
     self.feed_forward = layers.FeedForward(config, config.encoder_feed_forward, rngs)
-    self.feed_forward_join = layers.Residual(config, rngs)
+    self.feed_forward_residual = layers.Residual(config, rngs)
 
   def __call__(
     self,
@@ -27,14 +27,14 @@ class EncoderLayer(nnx.Module):
     keys_B: jax.Array | None,
   ) -> jax.Array:
     """Returns [B, S, D]."""
-    hidden_BxSxD = self.attention_join(
+    hidden_BxSxD = self.attention_residual(
       hidden_BxSxD,
       lambda x_BxSxD: self.attention(
         x_BxSxD, x_BxSxD, mask_BxS, training=keys_B is not None
       ),
       layers.fold_in(keys_B, 0),
     )
-    return self.feed_forward_join(
+    return self.feed_forward_residual(
       hidden_BxSxD, self.feed_forward, layers.fold_in(keys_B, 1)
     )
 

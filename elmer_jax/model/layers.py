@@ -136,13 +136,13 @@ class FeedForward(nnx.Module):
   """Two projections around an exact (erf) GELU."""
 
   def __init__(self, config: ModelConfig, width: int, rngs: nnx.Rngs):
-    self.widen = linear(config, (config.d_model, width), ("embed", "mlp"), rngs)
-    self.narrow = linear(config, (width, config.d_model), ("mlp", "embed"), rngs)
+    self.up_proj = linear(config, (config.d_model, width), ("embed", "mlp"), rngs)
+    self.down_proj = linear(config, (width, config.d_model), ("mlp", "embed"), rngs)
 
   def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
     """Returns [B, T, D]."""
-    wide_BxTxF = constrain(self.widen(x_BxTxD), "batch", None, "mlp")
-    return self.narrow(_gelu(wide_BxTxF))
+    wide_BxTxF = constrain(self.up_proj(x_BxTxD), "batch", None, "mlp")
+    return self.down_proj(_gelu(wide_BxTxF))
 
 
 class Residual(nnx.Module):

@@ -10,7 +10,9 @@ from golden_cases import CASES, TOLERANCE, arrays, config, gradients, params
 
 from elmer_jax.core.errors import UserError
 from elmer_jax.decoding import autoregressive, decoding_model, incremental
+from elmer_jax.decoding.cpu.cpu_model import CPUModel
 from elmer_jax.decoding.incremental import Search
+from elmer_jax.decoding.layerwise_model import LayerwiseModel
 from elmer_jax.model import elmer
 from elmer_jax.objectives import autoregressive as objective
 from elmer_jax.objectives.linear_cross_entropy import full_logits
@@ -98,6 +100,23 @@ def test_searches_return_what_barts_return(case, name):
   if f"{name}/sequences_scores" in golden:
     scores = np.asarray(found.scores)[:, :returned].ravel()
     close(scores, golden[f"{name}/sequences_scores"])
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_all_platforms_return_the_same(beams, monkeypatch):
+  found = []
+  for model_class in (LayerwiseModel, CPUModel):
+    monkeypatch.setattr(decoding_model, "choose_class", lambda _, c=model_class: c)
+    prepared = decoding_model.prepare(config("case_a"), params("case_a"))
+    source_ids = batch("case_a")["source_ids"]
+    search = Search(beams=beams)
+    found.append(
+      autoregressive.decode(
+        config("case_a"), prepared, source_ids, length=6, search=search
+      )
+    )
+  np.testing.assert_array_equal(found[0].ids, found[1].ids)
+  close(found[0].scores, found[1].scores)
 
 
 def test_a_token_does_not_attend_to_later_ones():

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""The public view of every layer: the published code's states and logits."""
+"""States and logits after every layer are those of the published code."""
 
 import functools
 
@@ -23,7 +23,7 @@ def close(ours, theirs):
 
 @functools.cache
 def model(case: str, objective: str) -> Model:
-  """A golden case behind the public API; its vocabulary is not used."""
+  """A golden case as a model of the public API; its vocabulary is not used."""
   soft_exit = objective == "soft_exit"
   return Model(
     config(case, soft_exit),
@@ -80,7 +80,7 @@ def test_logits_at_the_exits_are_the_published_ones(case, variant):
   golden = arrays(case, "pretrain")[f"{variant}/logits"]
   own = np.take_along_axis(np.asarray(logits), exits[None, ..., None], 0)[0]
   close(own, golden)
-  close(logits[-1], golden)  # above its exit a token says the same
+  close(logits[-1], golden)  # above its exit a token's logits stay the same
   found = model(case, "lplm").off_ramp_predictions(**call)
   np.testing.assert_array_equal(found.token_ids[-1], golden.argmax(-1))
 
@@ -118,7 +118,7 @@ def test_chosen_layers_are_those_of_all():
   np.testing.assert_allclose(some, every[jnp.array([2, 0])], atol=1e-6)
 
 
-def test_masked_positions_are_not_seen():
+def test_masked_positions_are_not_attended_to():
   call = asked("case_a")
   shape = (len(call["source_ids_BxS"]), call["target_length"])
   seen = np.ones(shape, bool)
@@ -138,7 +138,7 @@ def test_masked_positions_are_not_seen():
   close(hidden, ours.off_ramp_logits(**call, source_mask_BxS=source_seen))
 
 
-def test_what_can_not_be_asked_is_one_line():
+def test_models_without_off_ramps_and_long_targets_are_refused():
   with pytest.raises(UserError, match="no off-ramps"):
     model("case_a", "autoregressive").off_ramp_logits(**asked("case_a"))
   with pytest.raises(UserError, match="target_length 100 must lie between 1 and"):

@@ -11,8 +11,9 @@ import pytest
 import tiny
 
 from elmer_jax.decoding import decoding_model, one_pass
-from elmer_jax.decoding.cpu import bfloat16_argmax
+from elmer_jax.decoding.cpu.cpu_model import CPUModel, RoundedTableModel
 from elmer_jax.decoding.decoded import Decoded
+from elmer_jax.decoding.layerwise_model import LayerwiseModel
 from elmer_jax.model import elmer
 from elmer_jax.objectives import objective, soft_exit
 
@@ -36,11 +37,16 @@ def plain(config, params, source_ids, exit: str, length: int):
 
 
 @pytest.mark.parametrize(
-  ("exit", "norm", "length"),
-  [("none", "pre", LENGTH), ("soft", "post", LENGTH), ("soft", "post", 4)],
+  ("exit", "norm", "length", "model_class"),
+  [
+    ("none", "pre", LENGTH, RoundedTableModel),
+    ("soft", "post", LENGTH, RoundedTableModel),
+    ("soft", "post", 4, CPUModel),
+    ("soft", "pre", LENGTH, LayerwiseModel),
+  ],
 )
-def test_ids_are_those_of_the_plain_model(exit, norm, length, monkeypatch):
-  monkeypatch.setattr(bfloat16_argmax, "is_supported", lambda: True)
+def test_ids_are_those_of_the_plain_model(exit, norm, length, model_class, monkeypatch):
+  monkeypatch.setattr(decoding_model, "choose_class", lambda config: model_class)
   config = tiny.model_config(
     objective__name="soft_exit" if exit == "soft" else "last_layer",
     model__norm=norm,

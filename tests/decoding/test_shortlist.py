@@ -11,7 +11,8 @@ import pytest
 import tiny
 
 from elmer_jax.decoding import decoding_model, one_pass, shortlist
-from elmer_jax.decoding.cpu import bfloat16_argmax
+from elmer_jax.decoding.cpu.cpu_model import CPUModel, RoundedTableModel
+from elmer_jax.decoding.layerwise_model import LayerwiseModel
 from elmer_jax.model import elmer
 
 LENGTH = 12
@@ -44,7 +45,7 @@ def decode(params: dict, size: int, source_ids=SOURCE_IDS, config=CONFIG, **sett
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_a_list_of_all_tokens_changes_nothing(dtype, norm, params, monkeypatch):
-  monkeypatch.setattr(bfloat16_argmax, "is_supported", lambda: True)
+  monkeypatch.setattr(decoding_model, "choose_class", lambda _: RoundedTableModel)
   config = dataclasses.replace(CONFIG, dtype=dtype, norm=norm)
   if norm == "pre":
     norms = elmer.initialise(config, 1)["decoder"]["norm"]
@@ -56,7 +57,7 @@ def test_a_list_of_all_tokens_changes_nothing(dtype, norm, params, monkeypatch):
 
 
 def test_predictions_of_a_text_are_limited_to_its_own_tokens(params, monkeypatch):
-  monkeypatch.setattr(bfloat16_argmax, "is_supported", lambda: False)
+  monkeypatch.setattr(decoding_model, "choose_class", lambda _: CPUModel)
   free, listed = decode(params, 0), decode(params, LENGTH)
   # After the first layer each position's best token is on the list.
   np.testing.assert_array_equal(listed[0], free[0])
@@ -85,17 +86,18 @@ def test_positions_beyond_a_text_do_not_count(params):
     np.testing.assert_array_equal(found[:, rows, :length], short[:, rows])
 
 
-@pytest.mark.parametrize("rounded", [False, True])
-def test_selected_tokens_have_the_smallest_gaps(rounded, params, monkeypatch):
-  monkeypatch.setattr(bfloat16_argmax, "is_supported", lambda: rounded)
-  model = decoding_model.bind(CONFIG, decoding_model.prepare(CONFIG, params))
+@pytest.mark.parametrize("model_class", [LayerwiseModel, CPUModel, RoundedTableModel])
+def test_selected_tokens_have_the_smallest_gaps(model_class, params):
+  model = model_class(elmer.bind(CONFIG, params))
   hidden = jax.random.normal(jax.random.key(0), (2, LENGTH, CONFIG.d_model))
   listed = shortlist.select(model, hidden, 20)
   table = np.asarray(params["tokens"])[: CONFIG.vocabulary_size]
   scores = np.asarray(hidden) @ table.T  # soft exit's arg-max is without the bias
   gap = (scores.max(-1, keepdims=True) - scores).min(1)
   expected = np.sort(np.argsort(gap, axis=-1)[:, :20], axis=-1)
-  if rounded:  # only tokens near the end of the list may be others
+  if (
+    model_class is RoundedTableModel
+  ):  # only tokens near the end of the list may be others
     for ours, exact in zip(np.asarray(listed.ids_BxK), expected, strict=True):
       assert len(set(ours) & set(exact)) >= 18
     return

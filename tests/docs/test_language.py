@@ -22,6 +22,7 @@ ALLOWED = {
   ("elmer_jax/metrics/rouge_stemmer.py", "said"): _VERBS,
   ("elmer_jax/metrics/rouge_stemmer.py", "told"): _VERBS,
   ("elmer_jax/metrics/rouge_stemmer.py", "spoilt"): _VERBS,
+  ("elmer_jax/metrics/rouge_stemmer.py", "emptied"): _VERBS,
   ("elmer_jax/parallel/rendezvous.py", "behind"): "behind address translation",
   ("elmer_jax/reports/html_page.py", "behind"): _DRAWN,
   ("elmer_jax/reports/plots.py", "behind"): _DRAWN,

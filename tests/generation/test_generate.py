@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import tiny
@@ -84,6 +85,21 @@ def test_the_word_mask_is_the_mask_for_a_pretrained_model_only(model):
   filled, plain = (elmer_jax.generate(m, ["a <mask>", "b"]) for m in models)
   assert filled[0].text != plain[0].text
   assert filled[1].text == plain[1].text
+
+
+def test_powers_of_two_compile_the_programs_of_all_counts(model):
+  events = []
+
+  def write(counts) -> None:
+    for count in counts:
+      elmer_jax.generate(model, (TEXTS * 3)[:count], batch_size=8)
+
+  write((1, 2, 4, 8))
+  jax.monitoring.register_event_duration_secs_listener(
+    lambda event, *_, **__: events.append(event)
+  )
+  write(range(1, 25))
+  assert not [event for event in events if "compile" in event]
 
 
 def test_truncated_sources_are_counted_once(model, monkeypatch):

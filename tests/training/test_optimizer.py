@@ -20,7 +20,7 @@ def test_muon_orthogonalises_projections_and_nothing_else():
   rng = np.random.default_rng(0)
   grads = jax.tree.map(lambda leaf: jnp.float32(rng.normal(size=leaf.shape)), params)
   updates, _ = optimizer.update(grads, optimizer.init(params), params)
-  update = np.asarray(updates["encoder"]["layers"]["feed_forward"]["widen"]["kernel"])
+  update = np.asarray(updates["encoder"]["layers"]["feed_forward"]["up_proj"]["kernel"])
   values = np.linalg.svd(update, compute_uv=False)  # of each layer's matrix
   assert values.max() / values.min() < 2
   table = np.linalg.svd(np.asarray(updates["tokens"]), compute_uv=False)

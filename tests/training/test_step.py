@@ -26,16 +26,24 @@ def build(devices: int = 8, **changes):
   return program, mesh
 
 
+def compile_fast(function, *arguments):
+  """Compiles with little optimisation: compiling is nearly all that these tests do."""
+  return function.lower(*arguments).compile({"xla_backend_optimization_level": 0})
+
+
 def losses(devices: int, **changes):
   """Returns losses and gradient norms [STEPS, 2], dropout included."""
   program, mesh = build(devices, **changes)
+  batches = [
+    tiny.batch(changes.get("data__batch_size", 8), seed=step) for step in range(STEPS)
+  ]
   found = []
   with jax.set_mesh(mesh):
-    state = program.init(0)
-    for number in range(STEPS):
-      rows = tiny.batch(changes.get("data__batch_size", 8), seed=number)
-      rows = sharding.global_batch(mesh, rows)
-      state, metrics = program.train_step(state, rows, 0)
+    state = compile_fast(program.init, 0)(0)
+    batches = [sharding.global_batch(mesh, rows) for rows in batches]
+    train_step = compile_fast(program.train_step, state, batches[0], 0)
+    for batch in batches:
+      state, metrics = train_step(state, batch, 0)
       found.append((float(metrics["loss"]), float(metrics["gradient_norm"])))
   return np.array(found)
 

@@ -14,19 +14,19 @@ from elmer_jax.model.config import ModelConfig
 from elmer_jax.model.embedding import POSITION_OFFSET
 
 _ATTENTION = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "out": "out_proj"}
-_FEED_FORWARD = {"widen": "fc1", "narrow": "fc2"}
+_FEED_FORWARD = {"up_proj": "fc1", "down_proj": "fc2"}
 # Our parts of a layer and their modules, with BART's names of the modules.
 _ENCODER_PARTS = {
   "attention": {ours: f"self_attn.{name}" for ours, name in _ATTENTION.items()},
-  "attention_join": {"norm": "self_attn_layer_norm"},
+  "attention_residual": {"norm": "self_attn_layer_norm"},
   "feed_forward": _FEED_FORWARD,
-  "feed_forward_join": {"norm": "final_layer_norm"},
+  "feed_forward_residual": {"norm": "final_layer_norm"},
 }
 _DECODER_PARTS = _ENCODER_PARTS | {
   "cross_attention": {
     ours: f"encoder_attn.{name}" for ours, name in _ATTENTION.items()
   },
-  "cross_attention_join": {"norm": "encoder_attn_layer_norm"},
+  "cross_attention_residual": {"norm": "encoder_attn_layer_norm"},
 }
 _SIDES = {"encoder": _ENCODER_PARTS, "decoder": _DECODER_PARTS}
 
@@ -124,7 +124,11 @@ def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
       for _, name, bart_name in _names(parts):
         names.append((f"model.{side}.layers.{layer}.{bart_name}", name))
     inner = getattr(config, f"{side}_feed_forward")
-    shapes_of = {"norm": (width,), "widen": (inner, width), "narrow": (width, inner)}
+    shapes_of = {
+      "norm": (width,),
+      "up_proj": (inner, width),
+      "down_proj": (width, inner),
+    }
     for bart_name, name in names:
       weight = shapes_of.get(name, (width, width))
       found[f"{bart_name}.weight"], found[f"{bart_name}.bias"] = weight, weight[:1]

@@ -89,8 +89,8 @@ class Folder:
   metadata: dict[str, Any]  # as a checkpoint's: objective, lengths, generation
 
 
-def is_one(path: str) -> bool:
-  """Tells whether `path` is a Hugging Face folder rather than one of ours."""
+def is_hf_folder(path: str) -> bool:
+  """Returns whether `path` is a Hugging Face folder, not a folder of this project."""
   place = pathlib.Path(path)
   return (place / "config.json").is_file() and not (place / "checkpoints").exists()
 

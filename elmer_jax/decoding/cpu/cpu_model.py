@@ -35,8 +35,8 @@ class CPUModel(LayerwiseModel):
         (layer.attention, "out"),
         (layer.cross_attention, "query"),
         (layer.cross_attention, "out"),
-        (layer.feed_forward, "widen"),
-        (layer.feed_forward, "narrow"),
+        (layer.feed_forward, "up_proj"),
+        (layer.feed_forward, "down_proj"),
       ):
         setattr(module, name, TransposedLinear(getattr(module, name)))
     if self.config.soft_exit:
