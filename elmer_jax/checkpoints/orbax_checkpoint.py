@@ -27,6 +27,7 @@ from elmer_jax.checkpoints import parameter_names
 from elmer_jax.checkpoints.huggingface import hf_folder
 from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.core.errors import UserError
+from elmer_jax.decoding import length_exponent
 from elmer_jax.decoding.gate import gate_file
 from elmer_jax.model import elmer
 from elmer_jax.model.config import ModelConfig
@@ -249,7 +250,10 @@ def load(
     abstract = _with_shardings(shapes, shardings)
     params = _read_arrays(manager, step, metadata, {"params": abstract})["params"]
   gate = gate_file.read(folder / str(step), config)
-  return LoadedCheckpoint(config, params, metadata | {"step": step}, vocabulary, gate)
+  metadata |= {"step": step}
+  if config.transition_heads:
+    metadata["length_exponent"] = length_exponent.read(folder / str(step))
+  return LoadedCheckpoint(config, params, metadata, vocabulary, gate)
 
 
 def save_params(

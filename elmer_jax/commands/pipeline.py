@@ -21,12 +21,14 @@ from elmer_jax.core.errors import UserError
 from elmer_jax.data import prepared_data
 from elmer_jax.data.datasets import dataset_files
 from elmer_jax.data.preparation import prepare as prepare_data
+from elmer_jax.decoding import length_exponent
 from elmer_jax.decoding.strategies import Strategy
 from elmer_jax.generation import api, distillation
 from elmer_jax.parallel import processes
 from elmer_jax.training import loop, out_of_memory
 from elmer_jax.training.metric_writer import record_stage_seconds
 from elmer_jax.training.optimizer import make_optimizer
+from elmer_jax.training.validation import validation_batches
 
 
 def prepare(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -73,7 +75,23 @@ def train(
   with out_of_memory.explain_out_of_memory(config):
     seconds = loop.train(config, workdir, vocabulary)
   if processes.is_first():
+    if config.objective.name == "dag":
+      _fit_length_exponent(config, workdir)
     record_stage_seconds(workdir, "train", seconds)
+
+
+def _fit_length_exponent(config: ml_collections.ConfigDict, workdir: str) -> None:
+  """Fits Viterbi search's length exponent to a trained run's validation batches."""
+  start = time.monotonic()
+  model = api.load(workdir)
+  held_out = validation_batches(config, workdir, model.vocabulary)
+  scores = length_exponent.fit(model, held_out)
+  folder, step = orbax_checkpoint.find_checkpoint(workdir)
+  best = length_exponent.write(folder / str(step), scores)
+  logging.info(
+    "length exponent %.1f: validation ROUGE-L %.1f (of token ids), fitted in %.1f s",
+    *(best, scores[best], time.monotonic() - start),
+  )
 
 
 def evaluate(

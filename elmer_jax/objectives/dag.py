@@ -249,7 +249,7 @@ def evaluate(
   # Without draws: all vertices run through all layers.
   plain = options._replace(exits="none") if options.exits == "copies" else options
   _, (nll_L, correct_L) = _decode(model, batch, keys_B, False, plain, read)
-  metrics = objective.by_layer(nll_L, correct_L) | {"accuracy": correct_L[-1]}
+  metrics = objective.layer_metrics(nll_L, correct_L) | {"accuracy": correct_L[-1]}
   return sums._replace(metrics=metrics)
 
 

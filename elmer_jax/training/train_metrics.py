@@ -65,11 +65,12 @@ class TrainMetrics:
     means = {name: statistics.fmean(column) for name, column in columns.items()}
     means["learning_rate"] = columns["learning_rate"][-1]
     logging.info(
-      "step %d/%d  loss %.3f  accuracy %.3f  %s tokens/s  %s left",
+      "step %d/%d  loss %.3f%s  %s tokens/s  %s left",
       step,
       self._steps,
       means["loss"],
-      means["accuracy"],
+      # The objective `dag` computes none in training.
+      f"  accuracy {means['accuracy']:.3f}" if "accuracy" in means else "",
       f"{tokens_per_second:,.0f}",
       format_duration((self._steps - step) * seconds / steps),
     )
