@@ -4,7 +4,9 @@
 
     python -m elmer_jax.generate --checkpoint=DIR --input=FILE|- --output=FILE|-
 
-Line n of the output belongs to line n of the input; an empty line gives an empty line. A line break in a generated text becomes a space.
+Line n of the output belongs to line n of the input; an empty line gives an empty line.
+A line break in a generated text becomes a space.
+
 With --format=jsonl each line is an object: text, token_ids, tokens, confidence, and
 layers that count from 1: exit_layers (the layer that gave each token), stable_layers
 (the layer from which its prediction stays the same), by_layer (all predictions).
