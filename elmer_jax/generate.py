@@ -1,10 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Generates a text for each line: line n of the output belongs to line n of the input.
+"""Generates a text for each line of its input.
 
     python -m elmer_jax.generate --checkpoint=DIR --input=FILE|- --output=FILE|-
 
-An empty line gives an empty line. A line break in a generated text becomes a space.
+Line n of the output belongs to line n of the input; an empty line gives an empty line.
+A line break in a generated text becomes a space.
+
 With --format=jsonl each line is an object: text, token_ids, tokens, confidence, and
 layers that count from 1: exit_layers (the layer that gave each token), stable_layers
 (the layer from which its prediction stays the same), by_layer (all predictions).
@@ -126,6 +128,7 @@ def _line(model: api.Model, result: api.Result) -> str:
     "tokens": pieces(result.token_ids),
     "confidence": [round(float(share), 4) for share in result.confidence],
     "exit_layers": result.exit_layers.tolist(),
+    "removed_repeats": result.removed_repeats,
   }
   if result.by_layer is not None:
     fields["stable_layers"] = result.stable_layers.tolist()

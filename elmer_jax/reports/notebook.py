@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.decoding import one_pass
+from elmer_jax.decoding.decoded import stable_layers
 from elmer_jax.reports import exit_map, html_page, plots, read_run
 
 
@@ -63,7 +63,7 @@ def exit_map_html(layers: Sequence[Sequence[str]]) -> str:
   Args:
     layers: [decoder layer][position], the predictions as printable pieces.
   """
-  exit_layers = (one_pass.last_change(np.array(layers)) + 1).tolist()
+  exit_layers = (stable_layers(np.array(layers)) + 1).tolist()
   body = exit_map.legend(len(layers), exit_layers)
   body += exit_map.exit_map(layers, exit_layers, is_open=True)
   return html_page.notebook_fragment(body, len(layers))

@@ -57,9 +57,9 @@ def at_depth(params, layers: int) -> np.ndarray:
 
 def test_threshold_1_is_full_depth(params, gate):
   found = decode(params, gate, 1.0)
+  prepared = decoding_model.prepare(CONFIG, params)
   full = one_pass.decode_without_exit(
-    *(CONFIG, decoding_model.prepare(CONFIG, params), SOURCES),
-    **{"length": LENGTH, "exit": "none", "details": True},
+    CONFIG, prepared, SOURCES, length=LENGTH, details=True
   )
   np.testing.assert_array_equal(found.ids, full.ids)
   np.testing.assert_allclose(found.log_probability, full.log_probability, atol=1e-4)

@@ -141,5 +141,5 @@ def test_masked_positions_are_not_attended_to():
 def test_models_without_off_ramps_and_long_targets_are_refused():
   with pytest.raises(UserError, match="no off-ramps"):
     model("case_a", "autoregressive").off_ramp_logits(**asked("case_a"))
-  with pytest.raises(UserError, match="target_length 100 must lie between 1 and"):
+  with pytest.raises(UserError, match="target_length 100 must be between 1 and"):
     model("case_a", "lplm").off_ramp_logits(**asked("case_a", target_length=100))

@@ -104,7 +104,7 @@ def test_only_the_training_split_is_distilled(files, tmp_path):
 def test_only_autoregressive_teachers_teach(files, tmp_path):
   config = configure(files, "last_layer")
   tiny_run.write(config, tmp_path / "run", tiny_text.vocabulary())
-  with pytest.raises(UserError, match="a teacher is an autoregressive model"):
+  with pytest.raises(UserError, match="a teacher must be autoregressive"):
     run(config, tmp_path / "run", tmp_path / "out.jsonl")
   assert not list(tmp_path.glob("out*"))
 
@@ -138,7 +138,8 @@ def test_the_average_is_the_mean_of_the_last_ones(files, tmp_path):
   assert elmer_jax.load(str(tmp_path / "mean")).objective == "last_layer"
   assert (tmp_path / "mean" / "metrics.jsonl").exists()
   with pytest.raises(
-    UserError, match="has 3 checkpoints, not 4: set checkpoint.max_to_keep"
+    UserError,
+    match="has 3 checkpoints, not 4: train with a higher checkpoint.max_to_keep",
   ):
     averaging.average(str(run), str(tmp_path / "other"), 4)
   with pytest.raises(UserError, match="exists already"):

@@ -169,7 +169,7 @@ def test_a_workdir_of_another_configuration_is_refused(text, finished):
 
 def test_lengths_that_do_not_fit_are_refused(finished):
   model = elmer_jax.load(str(finished))
-  with pytest.raises(UserError, match="target_length 41 must lie between 1 and"):
+  with pytest.raises(UserError, match="target_length 41 must be between 1 and"):
     elmer_jax.generate(model, ["x"], target_length=41)
   with pytest.raises(UserError, match="exit=soft does not fit"):
     elmer_jax.generate(model, ["x"], exit="soft")
