@@ -229,6 +229,7 @@ def _measure(programs: dict[str, Callable], batch: int, length: int, exit: str) 
   seconds: dict[str, list[float]] = {name: [] for name in programs}
   for _ in range(_ROUNDS.value):
     for name, program in programs.items():
+      program()  # a program pays for what the one before it left in caches and heap
       start = time.perf_counter()
       program()
       seconds[name].append(time.perf_counter() - start)
