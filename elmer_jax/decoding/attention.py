@@ -1,77 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Attention for decoding: one product for queries, keys and values, and a KV cache."""
+"""Attention with a cache of keys and values."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from elmer_jax.model import layers
 from elmer_jax.model.layers import split_heads
 
 MASKED = -1e30  # score of masked positions; finite, so that no row becomes NaN
-
-
-class SelfAttention(nnx.Module):
-  """Computes what `layers.Attention` computes where memory and queries are the same."""
-
-  def __init__(
-    self, heads: int, qkv: nnx.Module, out: nnx.Module, attend: Callable
-  ) -> None:
-    """Makes the module of its parts.
-
-    Args:
-      heads: number of heads.
-      qkv: projection [..., D] → [..., 3 · D]: see `fuse_qkv`.
-      out: projection [..., D] → [..., D].
-      attend: a function like `model.attention.dot_product_attention`.
-    """
-    self.heads = heads
-    self.qkv = qkv
-    self.out = out
-    self.attend = attend
-
-  def __call__(
-    self,
-    x_BxTxD: jax.Array,
-    memory_BxTxD: jax.Array,
-    mask_BxT: jax.Array | None,
-    causal: bool = False,
-    training: bool = False,
-  ) -> jax.Array:
-    """Returns [B, T, D]. The memory is not read: it is `x_BxTxD`."""
-    del memory_BxTxD, training
-    mixed_BxTxHxK = self.attend(*self.project(x_BxTxD), mask_BxT, causal)
-    return self.out(mixed_BxTxHxK.reshape(x_BxTxD.shape))
-
-  def project(self, x_BxTxD: jax.Array) -> list[jax.Array]:
-    """Returns queries, keys and values, [B, T, H, K] each."""
-    return [
-      split_heads(part, self.heads) for part in jnp.split(self.qkv(x_BxTxD), 3, -1)
-    ]
-
-
-def fuse_qkv(attention: layers.Attention) -> nnx.Linear:
-  """Returns the projections to queries, keys and values as one, [D] → [3 · D].
-
-  One wide product is faster than three, most of all with few rows.
-  """
-  parts = [attention.query, attention.key, attention.value]
-  # The weights are replaced below.
-  fused = nnx.Linear(
-    1,
-    1,
-    dtype=parts[0].dtype,
-    preferred_element_type=parts[0].preferred_element_type,
-    rngs=nnx.Rngs(0),
-  )
-  for name in ("kernel", "bias"):
-    arrays = [getattr(part, name)[...] for part in parts]
-    setattr(fused, name, nnx.Param(jnp.concatenate(arrays, axis=-1)))
-  return fused
 
 
 class KVCache(NamedTuple):

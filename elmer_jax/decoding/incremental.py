@@ -113,7 +113,11 @@ def _layer_step(
 
   def attend_past(x_Nx1xD):
     nonlocal past
-    queries_Nx1xHxK, *new = layer.attention.project(x_Nx1xD)
+    attention = layer.attention
+    queries_Nx1xHxK, *new = (
+      split_heads(project(x_Nx1xD), attention.heads)
+      for project in (attention.query, attention.key, attention.value)
+    )
     past = KVCache(
       *(
         jax.lax.dynamic_update_slice_in_dim(kept, one.swapaxes(1, 2), position, 2)
@@ -122,7 +126,7 @@ def _layer_step(
     )
     mask_T = jnp.arange(past.keys_BxHxSxK.shape[2]) <= position
     mixed = attend_cached(queries_Nx1xHxK, past, mask_T[None, None, None])
-    return layer.attention.out(mixed.reshape(x_Nx1xD.shape))
+    return attention.out(mixed.reshape(x_Nx1xD.shape))
 
   def attend_source(x_Nx1xD):
     # The texts of a source are queries to the same keys, which need no copies.

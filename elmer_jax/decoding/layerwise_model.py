@@ -8,9 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from elmer_jax.decoding.attention import SelfAttention, fuse_qkv
 from elmer_jax.decoding.head import HeadPrediction, read_in_chunks
-from elmer_jax.model.attention import dot_product_attention
 from elmer_jax.model.decoder import AfterLayer, pass_on
 from elmer_jax.model.elmer import Elmer, Head
 from elmer_jax.objectives import soft_exit
@@ -42,11 +40,6 @@ class LayerwiseModel(Elmer):
       self.round_weights()
     self.encoder.layers = unstack(self.encoder.layers, config.encoder_layers)
     self.decoder.layers = unstack(self.decoder.layers, config.decoder_layers)
-    for layer in (*self.encoder.layers, *self.decoder.layers):
-      plain = layer.attention
-      layer.attention = SelfAttention(
-        plain.heads, fuse_qkv(plain), plain.out, dot_product_attention
-      )
 
   def round_weights(self) -> None:
     """Rounds the weights of all products to bfloat16 once instead of at every call."""

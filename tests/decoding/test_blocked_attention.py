@@ -18,13 +18,11 @@ def arrays(batch: int, length: int, memory: int, heads: int):
   return [jnp.float32(rng.normal(size=shape)) for shape in shapes], jnp.asarray(mask)
 
 
-@pytest.fixture(params=["whole", "heads", "queries"])
+@pytest.fixture(params=["whole", "queries"])
 def caches(request, monkeypatch) -> None:
-  """Caches for all scores, for those of two heads, for those of few queries."""
-  heads = 5 if request.param == "whole" else 2
-  monkeypatch.setattr(blocked, "_MAX_HEAD_SCORES", heads * 2 * 200 * 200)
+  """Caches for all scores, and for those of few queries."""
   if request.param == "queries":
-    monkeypatch.setattr(blocked, "_MAX_SCORES", 2 * 2 * 200 * 25)
+    monkeypatch.setattr(blocked, "_MAX_SCORES", 2 * 5 * 200 * 25)
 
 
 @pytest.mark.usefixtures("caches")

@@ -9,14 +9,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from elmer_jax.decoding.cpu import bfloat16_argmax, head_groups
-from elmer_jax.decoding.cpu.blocked_attention import blocked_attention
+from elmer_jax.decoding.cpu.blocked_attention import BlockedAttention
 from elmer_jax.decoding.cpu.cross_attention import CrossAttention
-from elmer_jax.decoding.cpu.encoder_groups import encode_in_groups
-from elmer_jax.decoding.cpu.transposed_linear import TransposedLinear
 from elmer_jax.decoding.head import HeadPrediction
 from elmer_jax.decoding.layerwise_model import LayerwiseModel
 from elmer_jax.model.elmer import Elmer, Head
-from elmer_jax.tokenizer.special_ids import PAD_ID
 
 
 class CPUModel(LayerwiseModel):
@@ -25,22 +22,10 @@ class CPUModel(LayerwiseModel):
   def __init__(self, model: Elmer):
     super().__init__(model)
     for layer in self.encoder.layers:
-      layer.attention.attend = blocked_attention
+      layer.attention = BlockedAttention(layer.attention)
     for layer in self.decoder.layers:
-      layer.attention.attend = blocked_attention
+      layer.attention = BlockedAttention(layer.attention)
       layer.cross_attention = CrossAttention(layer.cross_attention)
-      # What runs over the few target positions.
-      for module, name in (
-        (layer.attention, "qkv"),
-        (layer.attention, "out"),
-        (layer.cross_attention, "query"),
-        (layer.cross_attention, "out"),
-        (layer.feed_forward, "up_proj"),
-        (layer.feed_forward, "down_proj"),
-      ):
-        setattr(module, name, TransposedLinear(getattr(module, name)))
-    if self.config.soft_exit:
-      self.soft_exit = TransposedLinear(self.soft_exit)
 
   def round_weights(self) -> None:
     """Rounds weights to bfloat16 and keeps the results of products in float32.
@@ -54,15 +39,6 @@ class CPUModel(LayerwiseModel):
         module.preferred_element_type = jnp.float32
       elif isinstance(module, nnx.LayerNorm):
         module.dtype = jnp.float32
-
-  def encode(self, source_ids_BxS: jax.Array) -> tuple[jax.Array, jax.Array]:
-    encode = super().encode
-    states_BxSxD = encode_in_groups(
-      lambda ids_BxS: encode(ids_BxS)[0],
-      source_ids_BxS,
-      self.config.encoder_feed_forward,
-    )
-    return states_BxSxD, source_ids_BxS != PAD_ID
 
   def read_head(
     self, hidden_BxTxD: jax.Array, choose_with_bias: bool = True

@@ -12,18 +12,16 @@ import jax.numpy as jnp
 from flax import nnx
 
 from elmer_jax.decoding.attention import softmax_parts
-from elmer_jax.decoding.cpu.blocked_attention import blocked_attention
+from elmer_jax.decoding.cpu.blocked_attention import BlockedAttention
 from elmer_jax.model import layers
 from elmer_jax.model.layers import split_heads
 
 
-class CrossAttention(nnx.Module):
+class CrossAttention(BlockedAttention):
   """Computes what `layers.Attention` computes, by keys or by states."""
 
   def __init__(self, attention: layers.Attention):
-    self.heads = attention.heads
-    self.query, self.out = attention.query, attention.out
-    self.key, self.value = attention.key, attention.value
+    super().__init__(attention)
     self.key_HxKxD = split_kernels_by_head(attention.key, self.heads)
     self.value_HxKxD = split_kernels_by_head(attention.value, self.heads)
 
@@ -32,20 +30,13 @@ class CrossAttention(nnx.Module):
     queries_BxTxD: jax.Array,
     memory_BxSxD: jax.Array,
     mask_BxS: jax.Array | None,
+    causal: bool = False,
     training: bool = False,
   ) -> jax.Array:
-    """Returns [B, T, D]."""
-    del training
+    """Returns [B, T, D]; not for causal attention."""
     if states_are_cheaper(queries_BxTxD.shape[1], memory_BxSxD.shape, self.heads):
       return self._attend_to_states(queries_BxTxD, memory_BxSxD, mask_BxS)
-    mixed_BxTxHxK = blocked_attention(
-      split_heads(self.query(queries_BxTxD), self.heads),
-      split_heads(self.key(memory_BxSxD), self.heads),
-      split_heads(self.value(memory_BxSxD), self.heads),
-      mask_BxS,
-      causal=False,
-    )
-    return self.out(mixed_BxTxHxK.reshape(queries_BxTxD.shape))
+    return super().__call__(queries_BxTxD, memory_BxSxD, mask_BxS, causal, training)
 
   def _attend_to_states(self, queries_BxTxD, memory_BxSxD, mask_BxS) -> jax.Array:
     batch, length, width = queries_BxTxD.shape
