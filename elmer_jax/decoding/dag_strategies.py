@@ -14,6 +14,7 @@ from elmer_jax.decoding.strategy import Strategy, TrainedModel, require_objectiv
 class _DagStrategy(Strategy):
   """One pass over the vertices, then a search for the path."""
 
+  repeats_neighbours = False  # a path's next vertex depends on the one before
   search: ClassVar[dag_decoding.Search]
 
   def resolve(self, model: TrainedModel) -> Self:

@@ -218,6 +218,7 @@ class Autoregressive(Search, Strategy):
   """Token by token, greedy or with beams; the settings are `Search`'s."""
 
   word = "autoregressive"
+  repeats_neighbours = False
 
   @classmethod
   def of(cls, search: Search) -> "Autoregressive":

@@ -43,6 +43,9 @@ class Strategy(abc.ABC):
 
   word: str  # its name on the command line
   accepts_lengths = False  # whether `decode` takes the references' lengths
+  # Whether neighbouring positions are predicted without knowing of each other, so that
+  # equal neighbours are removed from texts by default.
+  repeats_neighbours = True
 
   @abc.abstractmethod
   def resolve(self, model: TrainedModel) -> Self:
