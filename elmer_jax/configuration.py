@@ -269,7 +269,7 @@ def check(config: ml_collections.ConfigDict) -> None:
       + ("" if where else " or raise model.positions")
     )
   if config.objective.name == "dag":
-    vertices = round(config.objective.upsampling * config.data.target_length)
+    vertices = decoder_positions(config)
     if vertices > config.model.positions:
       raise UserError(
         f"objective.upsampling {config.objective.upsampling:g} × data.target_length "
@@ -321,6 +321,14 @@ def flat_keys(config: ml_collections.ConfigDict | None) -> dict[str, object]:
     else:
       flat[key] = value
   return flat
+
+
+def decoder_positions(config: ml_collections.ConfigDict) -> int:
+  """Returns P, the positions that the decoder predicts in one pass."""
+  length = config.data.target_length
+  if config.objective.name == "dag":
+    return round(config.objective.upsampling * length)
+  return length
 
 
 def model_config(
