@@ -9,6 +9,7 @@
         optimizer/       nested dict of arrays
         metadata/        format, model sizes, lengths, objective, seconds spent
         gate.npz         optional exit gate, see `gate_file`
+        dag.npz          of the objective dag, see `dag_settings`
 
 No Flax or Optax type is stored, so checkpoints do not depend on their class layouts. An
 interrupted save leaves a folder with a temporary name, which is ignored.
@@ -27,10 +28,11 @@ from elmer_jax.checkpoints import parameter_names
 from elmer_jax.checkpoints.huggingface import hf_folder
 from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.core.errors import UserError
-from elmer_jax.decoding import length_exponent
+from elmer_jax.decoding import dag_settings
 from elmer_jax.decoding.gate import gate_file
 from elmer_jax.model import elmer
 from elmer_jax.model.config import ModelConfig
+from elmer_jax.objectives import dag
 from elmer_jax.parallel import sharding
 
 FORMAT = 2  # in format 1 some parameters have other names, see `parameter_names`
@@ -217,6 +219,7 @@ class LoadedCheckpoint(NamedTuple):
   metadata: dict[str, Any]
   vocabulary: epath.Path  # its folder
   gate: gate_file.Calibrated | None = None
+  dag: dag_settings.DagSettings | None = None
 
 
 def load(
@@ -250,10 +253,12 @@ def load(
     abstract = _with_shardings(shapes, shardings)
     params = _read_arrays(manager, step, metadata, {"params": abstract})["params"]
   gate = gate_file.read(folder / str(step), config)
+  graph_settings = None
+  if metadata["objective"]["name"] == "dag":
+    options = dag.get_options(metadata["objective"])
+    graph_settings = dag_settings.read(folder / str(step), options)
   metadata |= {"step": step}
-  if config.transition_heads:
-    metadata["length_exponent"] = length_exponent.read(folder / str(step))
-  return LoadedCheckpoint(config, params, metadata, vocabulary, gate)
+  return LoadedCheckpoint(config, params, metadata, vocabulary, gate, graph_settings)
 
 
 def save_params(

@@ -21,14 +21,13 @@ from elmer_jax.core.errors import UserError
 from elmer_jax.data import prepared_data
 from elmer_jax.data.datasets import dataset_files
 from elmer_jax.data.preparation import prepare as prepare_data
-from elmer_jax.decoding import length_exponent
+from elmer_jax.decoding import dag_settings
 from elmer_jax.decoding.strategies import Strategy
 from elmer_jax.generation import api, distillation
 from elmer_jax.parallel import processes
-from elmer_jax.training import loop, out_of_memory
+from elmer_jax.training import dag_fitting, loop, out_of_memory
 from elmer_jax.training.metric_writer import record_stage_seconds
 from elmer_jax.training.optimizer import make_optimizer
-from elmer_jax.training.validation import validation_batches
 
 
 def prepare(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -64,6 +63,7 @@ def train(
   processes.check_shared_folder("--workdir", workdir, timeout)
   if orbax_checkpoint.is_finished(workdir, config.train.steps):
     logging.info("%s is trained already: %d steps", workdir, config.train.steps)
+    _fit_decoding(config, workdir)
     return
   compile_cache.cache_programs()
   prepared = processes.run_on_first_process(
@@ -75,23 +75,17 @@ def train(
   with out_of_memory.explain_out_of_memory(config):
     seconds = loop.train(config, workdir, vocabulary)
   if processes.is_first():
-    if config.objective.name == "dag":
-      _fit_length_exponent(config, workdir)
     record_stage_seconds(workdir, "train", seconds)
+  _fit_decoding(config, workdir)
 
 
-def _fit_length_exponent(config: ml_collections.ConfigDict, workdir: str) -> None:
-  """Fits Viterbi search's length exponent to a trained run's validation batches."""
-  start = time.monotonic()
-  model = api.load(workdir)
-  held_out = validation_batches(config, workdir, model.vocabulary)
-  scores = length_exponent.fit(model, held_out)
+def _fit_decoding(config: ml_collections.ConfigDict, workdir: str) -> None:
+  """Fits what decoding a DAG needs, unless an earlier start did."""
+  if config.objective.name != "dag" or not processes.is_first():
+    return
   folder, step = orbax_checkpoint.find_checkpoint(workdir)
-  best = length_exponent.write(folder / str(step), scores)
-  logging.info(
-    "length exponent %.1f: validation ROUGE-L %.1f (of token ids), fitted in %.1f s",
-    *(best, scores[best], time.monotonic() - start),
-  )
+  if not dag_settings.exists(folder / str(step)):
+    dag_fitting.fit_decoding(config, workdir)
 
 
 def evaluate(

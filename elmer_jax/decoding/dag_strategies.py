@@ -16,6 +16,8 @@ class _DagStrategy(Strategy):
 
   repeats_neighbours = False  # a path's next vertex depends on the one before
   search: ClassVar[dag_decoding.Search]
+  length_exponent = 0.0
+  pair_weight = 0.0
 
   def resolve(self, model: TrainedModel) -> Self:
     require_objective(self, model, ("dag",))
@@ -24,52 +26,52 @@ class _DagStrategy(Strategy):
   def decode(
     self, model, source_ids_BxS, length, *, details=False, lengths_B=None
   ) -> Decoded:
-    count = round(model.dag.upsampling * length)
-    if count > model.config.positions:
-      raise UserError(
-        f"target_length {length} needs {count} decoder positions, with upsampling "
-        f"{model.dag.upsampling:g}; the model has {model.config.positions}"
-      )
     return dag_decoding.decode(
       model.config,
       model.decoding_params,
       source_ids_BxS,
-      self._length_exponent(),
+      self.length_exponent,
+      self.pair_weight,
+      model.dag.pairs if self.pair_weight else None,
       length=length,
-      options=model.dag,
+      options=model.dag.options,
       search=type(self).search,
       details=details,
     )
 
-  def _length_exponent(self) -> float:
-    return 0.0
-
 
 @dataclasses.dataclass(frozen=True)
 class DagViterbi(_DagStrategy):
-  """The path with the highest log-probability / length^α.
+  """The path with the highest score / length^α.
+
+  The score is the log-probability of the path, plus scores of neighbouring tokens from
+  the training targets (`token_pairs`). By default both settings are the checkpoint's,
+  fitted on validation data.
 
   Attributes:
-    length_exponent: α; by default the checkpoint's, fitted on validation data.
+    length_exponent: α.
+    pair_weight: of the neighbours' scores; 0: the log-probability alone.
   """
 
   length_exponent: float | None = None
+  pair_weight: float | None = None
 
   word = "viterbi"
   search = staticmethod(dag_search.viterbi)
 
   def resolve(self, model: TrainedModel) -> Self:
     super().resolve(model)
-    if self.length_exponent is None:
-      return dataclasses.replace(self, length_exponent=model.length_exponent)
-    if not 0 <= self.length_exponent <= 5:
+    settings = {}
+    for name in ("length_exponent", "pair_weight"):
+      value = getattr(self, name)
+      if value is not None and not 0 <= value <= 5:
+        raise UserError(f"{name}={value:g} must be between 0 and 5")
+      settings[name] = getattr(model.dag, name) if value is None else value
+    if self.pair_weight and model.dag.pairs is None:
       raise UserError(
-        f"length_exponent={self.length_exponent:g} must be between 0 and 5"
+        f"pair_weight={self.pair_weight:g}: this checkpoint has no token pairs"
       )
-    return self
-
-  def _length_exponent(self) -> float:
-    return self.length_exponent
+    return dataclasses.replace(self, **settings)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,12 +9,12 @@ import jax
 import numpy as np
 
 from elmer_jax.core.errors import UserError
+from elmer_jax.decoding.dag_settings import DagSettings
 from elmer_jax.decoding.decoded import Decoded
 from elmer_jax.decoding.decoding_model import DecodingParams
 from elmer_jax.decoding.gate import gate_file
 from elmer_jax.decoding.incremental import Search
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.objectives.dag import DagOptions
 
 # Objectives whose every off-ramp is trained to be read without changing the state.
 OFF_RAMP_OBJECTIVES = ("lplm", "hard_exit", "last_layer")
@@ -29,8 +29,7 @@ class TrainedModel(Protocol):
   search: Search  # the settings that an autoregressive checkpoint came with
   exit_threshold: float  # of hard exit, from the checkpoint's configuration, in nats
   gate: gate_file.Calibrated | None
-  dag: DagOptions | None  # of a model trained with the objective `dag`
-  length_exponent: float  # of Viterbi search, fitted on validation data
+  dag: DagSettings | None  # of a model trained with the objective `dag`
 
   @property
   def decoding_params(self) -> DecodingParams: ...

@@ -12,6 +12,7 @@ from elmer_jax import configuration
 from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.core.errors import UserError
 from elmer_jax.decoding import decoding_model, off_ramps
+from elmer_jax.decoding.dag_settings import DagSettings
 from elmer_jax.decoding.decoding_model import DecodingParams
 from elmer_jax.decoding.gate import gate_file
 from elmer_jax.decoding.incremental import Search
@@ -19,8 +20,6 @@ from elmer_jax.decoding.off_ramps import Predictions
 from elmer_jax.generation.source_rows import SourceRows
 from elmer_jax.model import depth
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.objectives import dag
-from elmer_jax.objectives.dag import DagOptions
 from elmer_jax.tokenizer.bpe import Vocabulary
 
 
@@ -37,8 +36,7 @@ class Model:
   search: Search = Search()  # default settings of an autoregressive model
   exit_threshold: float = 0.0  # default of hard exit, nats
   gate: gate_file.Calibrated | None = None  # of gated exit
-  dag: DagOptions | None = None  # of the objective `dag`
-  length_exponent: float = 1.0  # default of Viterbi search in a DAG
+  dag: DagSettings | None = None  # of the objective `dag`
 
   @functools.cached_property
   def decoding_params(self) -> DecodingParams:
@@ -77,7 +75,7 @@ class Model:
     # An autoregressive model uses one more, for BOS.
     longest = self.config.positions - (self.objective == "autoregressive")
     if self.dag is not None:
-      longest = int(longest / self.dag.upsampling)
+      longest = int(longest / self.dag.options.upsampling)
     if not 1 <= length <= longest:
       raise UserError(
         f"target_length {length} must be between 1 and the model's {longest} positions"
@@ -185,6 +183,5 @@ def load(path: str) -> Model:
     Search(**loaded.metadata.get("generation", {})),
     objective["exit_threshold"],
     loaded.gate,
-    dag.get_options(objective) if objective["name"] == "dag" else None,
-    loaded.metadata.get("length_exponent", 1.0),
+    loaded.dag,
   )
