@@ -25,6 +25,7 @@ _HOME_OF = {
       "DagViterbi",
       "DagLookahead",
       "DagGreedy",
+      "MaskPredict",
       "Autoregressive",
     ),
     "elmer_jax.decoding.strategies",

@@ -101,7 +101,8 @@ def _model() -> ml_collections.ConfigDict:
 
 def _objective() -> ml_collections.ConfigDict:
   objective = ml_collections.ConfigDict()
-  # "lplm", "soft_exit", "hard_exit", "last_layer", "dag", "autoregressive"
+  # "lplm", "soft_exit", "hard_exit", "last_layer", "dag",
+  # "masked_diffusion", "autoregressive"
   objective.name = "lplm"
   # Soft exit only: probability that the gold token replaces the prediction, and whether
   # this is done as in the published code, which leaks it.

@@ -11,6 +11,7 @@ All strategies return `decoded.Decoded`.
   HardExit        a token exits at the first layer with a low entropy
   Depth           the lowest decoder layers alone
   Gated           a text stops at the layer where a fitted gate expects it to be final
+  MaskPredict     several passes: the least likely tokens are predicted again
   DagViterbi      the best path through a directed acyclic graph; DagLookahead and
                   DagGreedy are faster searches
   Autoregressive  token by token: greedy or beam search
@@ -26,7 +27,7 @@ from typing import Self
 import numpy as np
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.decoding import autoregressive, one_pass
+from elmer_jax.decoding import autoregressive, mask_predict, one_pass
 from elmer_jax.decoding.dag_strategies import DagGreedy, DagLookahead, DagViterbi
 from elmer_jax.decoding.decoded import Decoded
 from elmer_jax.decoding.gate import gated_decoding
@@ -214,6 +215,34 @@ class Gated(Strategy):
 
 
 @dataclasses.dataclass(frozen=True)
+class MaskPredict(Strategy):
+  """Several passes: the tokens with the lowest probability are predicted again.
+
+  Attributes:
+    passes: of the decoder; 1 is one-pass decoding.
+  """
+
+  passes: int = 4
+
+  word = "mask_predict"
+
+  def resolve(self, model: TrainedModel) -> Self:
+    require_objective(self, model, ("masked_diffusion",))
+    if not 1 <= self.passes <= 1000:
+      raise UserError(f"passes={self.passes} must be between 1 and 1000")
+    return self
+
+  def decode(self, model, source_ids_BxS, length, *, details=False, lengths_B=None):
+    return mask_predict.decode(
+      model.config,
+      model.decoding_params,
+      source_ids_BxS,
+      length=length,
+      passes=self.passes,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Autoregressive(Search, Strategy):
   """Token by token, greedy or with beams; the settings are `Search`'s."""
 
@@ -258,6 +287,13 @@ def _shifted(array_BxT: np.ndarray, shifts_B: np.ndarray, fill: float) -> np.nda
   return np.where(shifts_B[:, None], moved_BxT, array_BxT)
 
 
+# Strategies that the command line calls by their words.
+_BY_WORD = (
+  *(NoExit, SoftExit, HardExit, Gated),
+  *(DagViterbi, DagLookahead, DagGreedy, MaskPredict),
+)
+
+
 def default(model: TrainedModel) -> Strategy:
   """Returns the strategy that a model was trained for."""
   match model.objective:
@@ -269,6 +305,8 @@ def default(model: TrainedModel) -> Strategy:
       return Autoregressive.of(model.search)
     case "dag":
       return DagViterbi()
+    case "masked_diffusion":
+      return MaskPredict()
   return NoExit()
 
 
@@ -279,24 +317,24 @@ def from_words(
   threshold: float | None = None,
   shortlist: int = 0,
   depth: int | None = None,
+  passes: int | None = None,
   search: Search | None = None,
 ) -> Strategy:
   """Returns the strategy that words of the command line describe.
 
   Args:
     model: gives the default.
-    exit: "none", "soft", "hard", "gated", or of a DAG "viterbi", "lookahead" or
-      "greedy"; by default what the model was trained for.
+    exit: the word of a strategy; by default what the model was trained for.
     threshold: of hard exit in nats, or of gated exit as a share.
     shortlist: of soft exit, in tokens.
     depth: decoder layers that run, for "none".
+    passes: of the decoder, for "mask_predict".
     search: settings of an autoregressive model.
 
   Raises:
     UserError: an unknown word, or a setting that the strategy does not have.
   """
-  kinds = (NoExit, SoftExit, HardExit, Gated, DagViterbi, DagLookahead, DagGreedy)
-  known = {strategy.word: strategy for strategy in kinds}
+  known = {strategy.word: strategy for strategy in _BY_WORD}
   if exit is not None and exit not in known:
     raise UserError(f"exit is one of {', '.join(known)}; not {exit!r}")
   if search is not None and exit is None:
@@ -309,12 +347,14 @@ def from_words(
     HardExit: {"entropy_threshold": threshold},
     Gated: {"threshold": threshold},
     Depth: {"layers": depth},
+    MaskPredict: {} if passes is None else {"passes": passes},
     Autoregressive: dataclasses.asdict(model.search),
   }.get(kind, {})
   for name, given, kinds in (
     ("threshold", threshold is not None, (HardExit, Gated)),
     ("shortlist", bool(shortlist), (SoftExit,)),
     ("depth", depth is not None, (Depth,)),
+    ("passes", passes is not None, (MaskPredict,)),
   ):
     if given and kind not in kinds:
       words = " or ".join(f"exit={other.word}" for other in kinds if other is not Depth)

@@ -17,7 +17,7 @@ from elmer_jax.decoding.incremental import Search
 from elmer_jax.model.config import ModelConfig
 
 # Objectives whose every off-ramp is trained to be read without changing the state.
-OFF_RAMP_OBJECTIVES = ("lplm", "hard_exit", "last_layer")
+OFF_RAMP_OBJECTIVES = ("lplm", "hard_exit", "last_layer", "masked_diffusion")
 
 
 class TrainedModel(Protocol):
@@ -98,6 +98,7 @@ def _fitting(objective: str) -> str:
     "hard_exit": ("exit=hard", "exit=none"),
     "lplm": ("exit=none", "exit=hard"),
     "last_layer": ("exit=none",),
+    "masked_diffusion": ("exit=mask_predict", "exit=none"),
     "dag": ("exit=viterbi", "exit=lookahead", "exit=greedy"),
   }.get(objective, ("no exit, but beams",))
   return " or ".join(words)
