@@ -9,9 +9,9 @@ neighbours correct this at no cost in training: to a transition is added a weigh
   score(x, y) = log p(y | x) / p(y)                   pointwise mutual information, nats
 
 with absolute discounting: p(y | x) = max(c(x, y) - d, 0) / c(x) + λ(x) p(y), where c
-counts pairs and λ(x) = d · (successors of x) / c(x). A pair that continues a word, or
-repeats a token, is impossible unless it occurs in the training targets or in the source
-itself.
+counts pairs and λ(x) = d · (successors of x) / c(x). Two kinds of pairs are impossible
+unless they occur in the source itself: one that continues a word and is in no training
+target, and a repeated token that is not more frequent there than by chance.
 """
 
 from collections.abc import Iterable
@@ -98,8 +98,9 @@ def rescore(
     pairs.scores_N[index_BxWxP],
     jnp.where(is_in_source_BxWxP, 0.0, pairs.unseen_V[first_BxWxP]),
   )
-  needs_evidence_BxWxP = pairs.continues_V[second_BxWxP] | (first_BxWxP == second_BxWxP)
-  is_impossible_BxWxP = needs_evidence_BxWxP & ~is_seen_BxWxP & ~is_in_source_BxWxP
+  is_unknown_BxWxP = pairs.continues_V[second_BxWxP] & ~is_seen_BxWxP
+  is_repeat_BxWxP = (first_BxWxP == second_BxWxP) & (score_BxWxP <= 0)
+  is_impossible_BxWxP = (is_unknown_BxWxP | is_repeat_BxWxP) & ~is_in_source_BxWxP
   scored_BxWxP = graph.transitions_BxWxP + weight * score_BxWxP
   scored_BxWxP = jnp.where(is_impossible_BxWxP, NEVER, scored_BxWxP)
   return graph._replace(transitions_BxWxP=jnp.maximum(scored_BxWxP, NEVER))
