@@ -10,6 +10,7 @@ data and stored in the checkpoint's own folder, as `dag.npz`.
 import functools
 import io
 import itertools
+import zipfile
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -127,7 +128,7 @@ def read(folder: epath.Path, options: DagOptions) -> DagSettings:
       pairs = None
       if weight:
         pairs = TokenPairs(*(jnp.asarray(arrays[name]) for name in TokenPairs._fields))
-  except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+  except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
     raise UserError(f"{path} can't be read: delete it; {error}") from None
   return DagSettings(options, exponent, weight, pairs)
 
