@@ -14,6 +14,7 @@ from collections.abc import Callable
 import ml_collections
 
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.paths import is_plain_name
 from elmer_jax.model.config import ModelConfig
 
 
@@ -267,6 +268,10 @@ def check(config: ml_collections.ConfigDict) -> None:
   if config.evaluate.examples < 0:
     raise UserError(
       f"evaluate.examples must be 0, for all, or more; it is {config.evaluate.examples}"
+    )
+  if not is_plain_name(config.data.task):
+    raise UserError(
+      f"data.task={config.data.task} must be the name of a task, without any path"
     )
   profiled_steps(config)
   if config.data.batch_size % config.train.grad_accumulation_steps:

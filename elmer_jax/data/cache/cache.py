@@ -24,6 +24,7 @@ import numpy as np
 
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.paths import is_plain_name
 from elmer_jax.data.cache import records
 from elmer_jax.tokenizer.bpe import Vocabulary
 
@@ -158,6 +159,8 @@ def open_cache(directory: str | os.PathLike, key: CacheKey | None = None) -> Cac
   if key is not None:
     check_matches(manifest, key.manifest(), directory)
   for shard in manifest["shards"]:
+    if not is_plain_name(shard["file"]):
+      raise _damaged(directory, f"{shard['file']} is not the name of a shard")
     path = directory / shard["file"]
     size = path.stat().st_size if path.exists() else 0
     if size != shard["bytes"]:
