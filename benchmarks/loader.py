@@ -40,7 +40,9 @@ _LENGTH = flags.DEFINE_integer("length", 512, "Source and target length.", 8)
 _BATCH = flags.DEFINE_integer("batch_size", 32, "Rows of a batch.", 1)
 _STEPS = flags.DEFINE_integer("steps", 100, "Batches of each round.", 1)
 _THREADS = flags.DEFINE_integer("read_threads", 32, "Reads at the same time.", 1)
-_WORKERS = flags.DEFINE_integer("workers", 0, "Processes that make batches.", 0)
+_WORKERS = flags.DEFINE_integer(
+  "workers", 0, "Processes that make batches; their CPU-seconds are not counted.", 0
+)
 _ROUNDS = flags.DEFINE_integer("rounds", 9, "Rounds of each measurement.", 1)
 
 

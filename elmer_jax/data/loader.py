@@ -39,6 +39,8 @@ from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID, PAD_ID
 _BATCHES_AHEAD = 4  # that are being read, and as many that are made
 # More threads compete for Python's lock: two make half as many batches as one.
 _READING_AHEAD = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_BATCHES_AHEAD)
+# Containers have little, and batches that nobody reads any more stay in it.
+_NO_SHARED_MEMORY = grain.experimental.DatasetOptions(min_shm_size=sys.maxsize)
 
 _EVALUATION_SEED = 0
 
@@ -223,6 +225,7 @@ class Batches:
       if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
       dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+      dataset = grain.experimental.WithOptionsIterDataset(dataset, _NO_SHARED_MEMORY)
     iterator = iter(dataset)
     try:
       yield from iterator
