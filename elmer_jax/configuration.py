@@ -4,7 +4,8 @@
 
 A file in `configs/` calls `default()` and changes what differs. The command line
 overrides single keys: `--config.data.batch_size=32`. `commands.resolution` makes the
-configuration of a run from all of these.
+configuration of a run from all of these. Each number has a range: those of the keys
+`model.…` are in `model.config`, the others in `configuration_ranges`.
 """
 
 import dataclasses
@@ -13,8 +14,10 @@ from collections.abc import Callable
 
 import ml_collections
 
+from elmer_jax.configuration_ranges import RANGES
 from elmer_jax.core.errors import UserError
 from elmer_jax.core.paths import is_plain_name
+from elmer_jax.core.ranges import check_ranges
 from elmer_jax.model.config import ModelConfig
 
 
@@ -255,8 +258,14 @@ COMPARISON = Schema(
 )
 
 
-def check(config: ml_collections.ConfigDict) -> None:
-  """Raises `UserError` for values that can't be used."""
+def check(config: ml_collections.ConfigDict, prefix: str = "") -> None:
+  """Raises `UserError` for values that can't be used.
+
+  Args:
+    config: of a run.
+    prefix: of its keys, for messages about a part of a comparison.
+  """
+  check_ranges(flat_keys(config), RANGES, prefix)
   model_config(config, config.data.vocabulary_size)
   longest = max(config.data.source_length, config.data.target_length)
   if longest > config.model.positions:
@@ -266,24 +275,6 @@ def check(config: ml_collections.ConfigDict) -> None:
       f"{config.data.target_length} must not exceed model.positions "
       f"({config.model.positions}){where}: shorten them"
       + ("" if where else " or raise model.positions")
-    )
-  if min(config.data.source_length, config.data.target_length) < 4:
-    raise UserError("data.source_length and data.target_length must be at least 4")
-  for key in ("data.batch_size", "train.steps", "train.grad_accumulation_steps"):
-    section, name = key.split(".")
-    if config[section][name] < 1:
-      raise UserError(f"{key} must be at least 1; it is {config[section][name]}")
-  if not 1 <= config.data.read_threads <= 1024:
-    raise UserError(
-      f"data.read_threads must be from 1 to 1024; it is {config.data.read_threads}"
-    )
-  for key in ("data.num_workers", "data.loader_workers"):
-    section, name = key.split(".")
-    if config[section][name] < 0:
-      raise UserError(f"{key} must be 0 or more; it is {config[section][name]}")
-  if config.evaluate.examples < 0:
-    raise UserError(
-      f"evaluate.examples must be 0, for all, or more; it is {config.evaluate.examples}"
     )
   if not is_plain_name(config.data.task):
     raise UserError(
