@@ -21,6 +21,7 @@ import elmer_jax
 from elmer_jax import configuration
 from elmer_jax.commands import config_files, resolution
 from elmer_jax.configuration import RUN, Schema
+from elmer_jax.core import signals
 from elmer_jax.core.errors import UserError
 
 Value = TypeVar("Value")
@@ -97,7 +98,10 @@ def _run(
       print(f"elmer_jax {elmer_jax.__version__}")
     else:
       _set_up_log()
+      signals.install()
       start(argv)
+  except signals.Stopped as stopped:
+    signals.end(stopped)
   except (UserError, flags.Error) as error:
     fail(str(error))
   except BrokenPipeError:

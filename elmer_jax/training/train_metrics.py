@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training metrics: means over steps, rates, and the lines of the log."""
 
-import statistics
+import dataclasses
 import time
 
 import ml_collections
@@ -33,13 +33,22 @@ class TrainMetrics:
     self._log_every, self._steps = config.train.log_every, config.train.steps
     self._writer, self._timers, self._throughput = writer, timers, throughput
     self._pending: tuple[int, dict] | None = None
+    self._means = Means()
     self.rates: dict[str, float] = {}
     self.restart_clock(0)
 
   def restart_clock(self, step: int) -> None:
     """Starts measuring rates at `step`: excludes an evaluation, a save or compiling."""
-    self._fetched: list[dict[str, float]] = []  # of the steps since the last report
+    self._tokens = 0.0
     self._start_step, self._start_time = step, time.monotonic()
+
+  def resume(self, metadata: dict) -> None:
+    """Takes over what an earlier start had not reported at its last save."""
+    self._means = Means(**metadata.get("unreported", {}))
+
+  def unreported(self) -> dict:
+    """Returns, as JSON, what `resume` takes: a report is the same after any stop."""
+    return dataclasses.asdict(self._means)
 
   def add(self, step: int, values: dict) -> None:
     """Takes the metrics of `step`, still being computed, and fetches the last ones."""
@@ -52,33 +61,48 @@ class TrainMetrics:
       return
     step, values = self._pending
     self._pending = None
-    self._fetched.append({name: float(value) for name, value in values.items()})
+    row = {name: float(value) for name, value in values.items()}
+    self._tokens += row.pop("tokens")
+    learning_rate = row.pop("learning_rate")
+    self._means.add(row)
     if step % self._log_every == 0 or step == self._steps:
-      self._report(step)
+      self._report(step, self._means.values() | {"learning_rate": learning_rate})
+      self._means = Means()
+      self.restart_clock(step)
 
-  def _report(self, step: int) -> None:
-    now = time.monotonic()
-    seconds = max(now - self._start_time, 1e-9)
+  def _report(self, step: int, values: dict[str, float]) -> None:
+    seconds = max(time.monotonic() - self._start_time, 1e-9)
     steps = max(step - self._start_step, 1)
-    columns = {name: [row[name] for row in self._fetched] for name in self._fetched[0]}
-    tokens_per_second = sum(columns.pop("tokens")) / seconds
-    means = {name: statistics.fmean(column) for name, column in columns.items()}
-    means["learning_rate"] = columns["learning_rate"][-1]
+    rates = {
+      "tokens_per_second": self._tokens / seconds,
+      "steps_per_second": steps / seconds,
+    }
     logging.info(
       "step %d/%d  loss %.3f  accuracy %.3f  %s tokens/s  %s left",
       step,
       self._steps,
-      means["loss"],
-      means["accuracy"],
-      f"{tokens_per_second:,.0f}",
+      values["loss"],
+      values["accuracy"],
+      f"{rates['tokens_per_second']:,.0f}",
       format_duration((self._steps - step) * seconds / steps),
     )
-    rates = {
-      "tokens_per_second": tokens_per_second,
-      "steps_per_second": steps / seconds,
-    }
     self.rates = self._throughput.per_chip(**rates)
     self._writer.write(
-      step, "train", means | rates | self.rates | self._timers.metrics()
+      step, "train", values | rates | self.rates | self._timers.metrics()
     )
-    self._fetched, self._start_step, self._start_time = [], step, now
+
+
+@dataclasses.dataclass
+class Means:
+  """Means over steps, from sums that a checkpoint can store."""
+
+  count: int = 0
+  sums: dict[str, float] = dataclasses.field(default_factory=dict)
+
+  def add(self, values: dict[str, float]) -> None:
+    self.count += 1
+    for name, value in values.items():
+      self.sums[name] = self.sums.get(name, 0.0) + value
+
+  def values(self) -> dict[str, float]:
+    return {name: value / self.count for name, value in self.sums.items()}
