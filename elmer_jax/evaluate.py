@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluates the newest checkpoint of a run and writes the run's report.
+"""Evaluates the newest checkpoint of a run, prints a table and writes a report.
 
     python -m elmer_jax.evaluate --workdir=DIR
 
@@ -29,8 +29,8 @@ _ORACLE = flags.DEFINE_bool(
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   from elmer_jax.commands import pipeline, reporting
 
-  pipeline.evaluate(config, workdir, _SPLIT.value, oracle_length=_ORACLE.value)
-  reporting.report([workdir], f"{workdir}/report")
+  found = pipeline.evaluate(config, workdir, _SPLIT.value, oracle_length=_ORACLE.value)
+  reporting.report_results(workdir, found.get("split"))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from absl import logging
 from elmer_jax import objectives
 from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.commands.run_folder import claim_run_folder
-from elmer_jax.core import compile_cache
+from elmer_jax.core import compile_cache, quiet
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
 from elmer_jax.data import prepared_data
@@ -122,6 +122,7 @@ def evaluate(
 
     found = evaluate_pretraining(config, workdir, model)
   else:
+    quiet.import_seqio()
     from elmer_jax.evaluation.finetuning import evaluate_finetuning
 
     found, predictions = evaluate_finetuning(

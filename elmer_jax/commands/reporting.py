@@ -6,14 +6,25 @@ from collections.abc import Sequence
 
 from elmer_jax.core.errors import UserError
 from elmer_jax.core.paths import local_path
-from elmer_jax.reports import run_report
+from elmer_jax.reports import run_report, text_tables
+from elmer_jax.reports.read_run import read_run
 
 
-def report(runs: Sequence[str], output: str) -> None:
-  """Writes the report of evaluated runs to a folder and prints a summary."""
-  summary = run_report.write_report(runs, output)
-  print("\n".join(run_report.in_words(summary)))
-  print(f"Report: {output}/index.html (its figures: summary.json)")
+def report(runs: Sequence[str], output: str, split: str | None = None) -> None:
+  """Writes the report of evaluated runs to a folder and prints its path."""
+  run_report.write_report(runs, output, split)
+  print(f"Report: {output}/index.html (its figures: summary.json)", flush=True)
+
+
+def report_results(workdir: str, split: str | None = None) -> None:
+  """Prints the table of an evaluated run, and writes its report.
+
+  Args:
+    workdir: folder of the run.
+    split: that was evaluated; by default as in `read_run`.
+  """
+  print("\n".join(text_tables.results(read_run(workdir, split))))
+  report([workdir], f"{workdir}/report", split)
 
 
 def folders(

@@ -7,7 +7,6 @@ A command is a module of this package with a function `main`, which it hands to 
 """
 
 import logging as python_logging
-import os
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ import elmer_jax
 from elmer_jax import configuration
 from elmer_jax.commands import config_files, resolution
 from elmer_jax.configuration import RUN, Schema
-from elmer_jax.core import signals
+from elmer_jax.core import quiet, signals
 from elmer_jax.core.errors import UserError
 
 Value = TypeVar("Value")
@@ -153,9 +152,9 @@ def _help(module: str, shared: Sequence[str]) -> str:
 
 def _set_up_log() -> None:
   """Sends this package's log lines, and the errors of others, to standard error."""
-  # TensorFlow, where it is loaded at all, reports at length that it found no GPU.
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-  os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+  quiet.quiet_native_libraries()
+  # Otherwise absl warns of every line that is logged before flags are parsed.
+  flags.FLAGS.mark_as_parsed()
   logging.use_absl_handler()
   logging.set_verbosity(logging.INFO)
   handler = logging.get_absl_handler()

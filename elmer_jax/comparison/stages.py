@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from absl import logging
 
-from elmer_jax.training.metric_writer import format_duration
+from elmer_jax.core.wording import format_duration
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """JAX's persistent compilation cache, and the time spent compiling."""
 
+import functools
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
+from absl import logging
 
 # From when to when JAX was tracing, lowering or compiling (or reading what it had
 # compiled before), in this process; none overlaps another.
@@ -29,6 +32,30 @@ jax.monitoring.register_event_duration_secs_listener(_record)
 def seconds_compiling() -> float:
   """Returns the seconds that this process has spent tracing and compiling."""
   return sum(end - start for start, end in _spans)
+
+
+def log_compilation(function: Callable, name: str) -> Callable:
+  """Returns a jitted function that logs the compilation of its first call.
+
+  Args:
+    function: jitted; JAX compiles it during the call, before it computes.
+    name: what it is, for the log: "the training step".
+  """
+  is_first = True
+
+  @functools.wraps(function)
+  def call(*args):
+    nonlocal is_first
+    if not is_first:
+      return function(*args)
+    is_first = False
+    logging.info("compiling %s ...", name)
+    before = seconds_compiling()
+    result = function(*args)
+    logging.info("compiled %s in %.1f s", name, seconds_compiling() - before)
+    return result
+
+  return call
 
 
 def cache_programs() -> None:

@@ -1,8 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps repeated messages out of the log."""
+"""Keeps messages that help nobody out of the log."""
 
 import contextlib
+import importlib
+import os
+import sys
+import tempfile
 from collections.abc import Iterator
 
 from absl import logging
@@ -17,3 +21,43 @@ def quiet() -> Iterator[None]:
     yield
   finally:
     logging.set_verbosity(verbosity)
+
+
+def quiet_native_libraries() -> None:
+  """Lets TensorFlow and XLA report fatal errors only; call it before JAX is imported.
+
+  JAX sets another level where none is set.
+  """
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+
+def import_seqio() -> None:
+  """Imports seqio and TensorFlow without their messages.
+
+  While they are loaded, TensorFlow's libraries report, whatever the level, that they
+  found no GPU. If the import fails, everything that they wrote is shown.
+  """
+  if "seqio" in sys.modules:
+    return
+  with _hidden_standard_error():
+    importlib.import_module("seqio")
+
+
+@contextlib.contextmanager
+def _hidden_standard_error() -> Iterator[None]:
+  """Hides what is written to file descriptor 2, unless the block fails."""
+  sys.stderr.flush()
+  with tempfile.TemporaryFile() as hidden:
+    shown = os.dup(2)
+    os.dup2(hidden.fileno(), 2)
+    try:
+      yield
+    except BaseException:
+      hidden.seek(0)
+      os.write(shown, hidden.read())
+      raise
+    finally:
+      sys.stderr.flush()
+      os.dup2(shown, 2)
+      os.close(shown)

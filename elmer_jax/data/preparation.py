@@ -4,14 +4,15 @@
 
 import dataclasses
 import itertools
-import os
 import time
 from collections.abc import Iterator, Sequence
 
 import ml_collections
 from absl import logging
 
+from elmer_jax.core import quiet
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.wording import count_of
 from elmer_jax.data import prepared_data
 from elmer_jax.data.cache.prepare_progress import PrepareProgress
 from elmer_jax.data.cache.writer import write_cache
@@ -99,8 +100,7 @@ def task_dataset_specs(
     is_lplm = config.objective.name == "lplm"
     files_dataset = text_files_dataset if is_lplm else pair_files_dataset
     return [(files_dataset(config.data.task, config.data.files), 1.0)]
-  # seqio imports TensorFlow, which warns about missing GPU libraries.
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+  quiet.import_seqio()
   from elmer_jax.data import tasks
 
   with dataset_files.use_configured_files(config):
@@ -122,8 +122,8 @@ def _vocabulary(
   start = time.monotonic()
   vocabulary = Vocabulary.train(_texts(specs), config.data.vocabulary_size, folder)
   logging.info(
-    "trained a vocabulary of %d ids in %.1f s",
-    vocabulary.size,
+    "trained a vocabulary of %s in %.1f s",
+    count_of(vocabulary.size, "id"),
     time.monotonic() - start,
   )
   return vocabulary

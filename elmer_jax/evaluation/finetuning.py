@@ -27,6 +27,7 @@ from absl import logging
 from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.core.errors import UserError
 from elmer_jax.core.quiet import quiet
+from elmer_jax.core.wording import count_of
 from elmer_jax.data import tasks
 from elmer_jax.data.datasets import dataset_files
 from elmer_jax.data.datasets.dataset import DatasetSpec
@@ -41,6 +42,7 @@ from elmer_jax.decoding.strategies import (
 )
 from elmer_jax.evaluation import baselines, samples
 from elmer_jax.generation import api, text_results
+from elmer_jax.metrics import text_metrics
 
 _TRAINING_PAIRS = 100_000  # the first ones; baselines are fitted to these
 
@@ -124,6 +126,9 @@ def evaluate_finetuning(
     "systems": scores,
     "samples": _samples(model, evaluator.pairs, results, main),
   }
+  references = [reference for _, reference in evaluator.pairs]
+  if "rougeL" in scores[main]:
+    found["references_without_words"] = text_metrics.share_without_words(references)
   predictions = [
     {"source": source, "reference": reference, "output": result.text}
     for (source, reference), result in zip(evaluator.pairs, results, strict=True)
@@ -153,7 +158,7 @@ def _generate(
   start = time.monotonic()
   results = api.generate(model, sources, decoding, remove_repeats=False)
   seconds = time.monotonic() - start
-  logging.info("%d texts generated in %.1f s", len(results), seconds)
+  logging.info("%s generated in %.1f s", count_of(len(results), "text"), seconds)
   return results
 
 

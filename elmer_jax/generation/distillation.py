@@ -18,6 +18,7 @@ from absl import logging
 
 from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.wording import count_of, format_duration
 from elmer_jax.data.preparation import task_dataset_specs
 from elmer_jax.decoding.strategies import Autoregressive
 from elmer_jax.generation import api
@@ -85,7 +86,6 @@ def _write(
   if done:
     logging.info("%d of %d pairs are already written", done, len(pairs))
   kept = 0
-  start = last = time.monotonic()
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a", encoding="utf-8")
@@ -95,6 +95,7 @@ def _write(
     todo = pairs[done:]
     texts = (source for source, _ in todo)
     settings = api.Settings(batch_size=batch, details=False)
+    start = last = time.monotonic()
     results = api.stream(teacher, texts, decoding, settings)
     for count, (pair, result) in enumerate(zip(todo, results, strict=True), 1):
       target = result.text.strip()
@@ -104,9 +105,10 @@ def _write(
       now = time.monotonic()
       if now - last >= _SECONDS_BETWEEN_LINES or count == len(todo):
         last, rate = now, count / (now - start)
+        left = format_duration((len(todo) - count) / rate)
         logging.info(
-          "%d of %d pairs, %.1f a second, about %.0f s left",
-          *(done + count, len(pairs), rate, (len(todo) - count) / rate),
+          "%d of %s, %.1f a second, about %s left",
+          *(done + count, count_of(len(pairs), "pair"), rate, left),
         )
   if kept:
     logging.warning("the teacher's text is empty, own target kept: %d pairs", kept)

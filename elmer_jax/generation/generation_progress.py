@@ -10,6 +10,8 @@ from typing import TextIO
 
 from absl import logging
 
+from elmer_jax.core.wording import count_of, format_duration
+
 _BAR = 24  # characters
 _SECONDS = {"terminal": 0.5, "log": 10.0}  # between two updates
 
@@ -47,22 +49,22 @@ class GenerationProgress:
       print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     seconds = time.monotonic() - self._start
     logging.info(
-      "%d texts, %d tokens in %.1f s (%.1f texts/s, %.0f tokens/s)",
-      self._texts,
-      self._tokens,
+      "%s, %s in %.1f s (%.1f texts/s, %.1f tokens/s)",
+      count_of(self._texts, "text"),
+      count_of(self._tokens, "token"),
       seconds,
       self._texts / seconds,
       self._tokens / seconds,
     )
 
   def _line(self, seconds: float) -> str:
-    rate = f"{self._texts} texts, {self._texts / seconds:.1f} texts/s"
+    rate = f"{count_of(self._texts, 'text')}, {self._texts / seconds:.1f} texts/s"
     share = self._share()
     if not share:
       return rate
     left = seconds * (1 - share) / share
     bar = ("#" * round(share * _BAR)).ljust(_BAR, ".")
-    return f"[{bar}] {share:4.0%}, {rate}, about {left:.0f} s left"
+    return f"[{bar}] {share:4.0%}, {rate}, about {format_duration(left)} left"
 
   def _share(self) -> float | None:
     """Returns the share of the source that was read; None for a pipe."""

@@ -131,6 +131,11 @@ def _ngrams(words: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
   return zip(*(words[start:] for start in range(n)), strict=False)
 
 
+def share_without_words(texts: Sequence[str]) -> float:
+  """Returns the share, 0 to 1, of texts in which ROUGE finds nothing to compare."""
+  return sum(not _NO_WORD.sub("", text.lower()) for text in texts) / len(texts)
+
+
 def _rouge(
   targets: Sequence[str], predictions: Sequence[str], names: tuple[str, ...]
 ) -> Scores:

@@ -11,8 +11,8 @@ from pathlib import Path
 from elmer_jax.core.errors import UserError
 from elmer_jax.evaluation import samples
 
-# The results of `evaluate` by what the run was for (the first file that exists counts),
-# and the keys that the report needs.
+# The results of `evaluate` by what the run was for (by default the first file that
+# exists), and the keys that the report needs.
 RESULTS = {
   "pretrain": (
     ("evaluation/pretrain.json",),
@@ -91,8 +91,12 @@ class Run:
     return max((step for split in self.metrics.values() for step in split), default=0)
 
 
-def read_run(directory: str | Path) -> Run:
+def read_run(directory: str | Path, split: str | None = None) -> Run:
   """Reads the folder of an evaluated run.
+
+  Args:
+    directory: of the run.
+    split: on which a fine-tuning was scored; by default "test", if that was.
 
   Raises:
     UserError: it is not a run's folder, not evaluated yet, or a file is damaged.
@@ -100,11 +104,12 @@ def read_run(directory: str | Path) -> Run:
   directory = Path(directory)
   if not (directory / "config.json").is_file():
     raise UserError(f"{directory} is not the folder of a run: it has no config.json")
-  found = {
-    purpose: next(name for name in names if (directory / name).is_file())
-    for purpose, (names, _) in RESULTS.items()
-    if any((directory / name).is_file() for name in names)
-  }
+  found = {}
+  for purpose, (names, _) in RESULTS.items():
+    existing = [name for name in names if (directory / name).is_file()]
+    existing.sort(key=lambda name: Path(name).stem != split)
+    if existing:
+      found[purpose] = existing[0]
   if not found:
     raise UserError(
       f"{directory} is not evaluated yet: run python -m elmer_jax.evaluate on it first"

@@ -5,11 +5,13 @@
 import datetime
 from collections.abc import Mapping, Sequence
 
+from elmer_jax.core.wording import format_duration
 from elmer_jax.evaluation.samples import read_text
 from elmer_jax.metrics.names import SCORE_NAMES, SYSTEM_NAMES, main_score
 from elmer_jax.reports import exit_map, html_page, plots
+from elmer_jax.reports.findings import problems, uses_source
 from elmer_jax.reports.read_run import Run
-from elmer_jax.training.metric_writer import format_duration
+from elmer_jax.reports.text_tables import score_columns
 
 SAMPLES = 20  # shown on the page
 _NAMES = {"pretrain": "Pre-training", "finetune": "Fine-tuning"}
@@ -77,17 +79,20 @@ def _pretraining(run: Run) -> str:
         (f"{final:.2f}", "validation loss, nats per token", True),
         (f"{found['initial_validation_loss']:.2f}", "before the first step", True),
         _gain(
+          final < unigram,
           f"{unigram - final:.2f}",
           "below the unigram loss",
           "failed: not below the unigram loss, which needs no source",
         ),
         _gain(
+          uses_source(final, shuffled, is_loss=True),
           f"{shuffled - final:.2f}",
           "below the shuffled-source loss",
           "failed: not below the shuffled-source loss, so the source is not used",
         ),
       ]
     ),
+    _problems(run),
     html_page.figure(
       plot.svg(),
       "Loss at the exit layers drawn for the tokens. Unigram: the best loss of a model "
@@ -97,10 +102,15 @@ def _pretraining(run: Run) -> str:
   )
 
 
-def _gain(figure: str, success: str, failure: str) -> tuple[str, str, bool]:
-  """Returns an entry of a headline; a figure of 0, below 0 or NaN is a failure."""
-  is_success = float(figure) > 0
+def _gain(
+  is_success: bool, figure: str, success: str, failure: str
+) -> tuple[str, str, bool]:
+  """Returns an entry of a headline, with the label of its outcome."""
   return figure, success if is_success else failure, is_success
+
+
+def _problems(run: Run) -> str:
+  return "".join(html_page.paragraph(text, "note failure") for text in problems(run))
 
 
 def _layers(run: Run) -> str:
@@ -137,6 +147,7 @@ def _fine_tuning(run: Run) -> str:
   if shuffled := systems.get(f"{main}_shuffled_source"):
     figures.append(
       _gain(
+        uses_source(score, shuffled[metric]),
         f"{score - shuffled[metric]:.1f}",
         "lost with shuffled sources",
         "failed: nothing lost with shuffled sources, so the source is not used",
@@ -146,12 +157,6 @@ def _fine_tuning(run: Run) -> str:
   if f"{main}_repeats_kept" in systems:
     removed = f"{found['removed_repeats']:.1%}"
     figures.append((removed, "of the tokens removed as repeats", True))
-  better = [
-    SYSTEM_NAMES[name]
-    for name, scores in systems.items()
-    if name.startswith("baseline_") and not score > scores[metric]
-  ]
-  failure = f"Not above these baselines in {SCORE_NAMES[metric]}: {'; '.join(better)}."
   plot = plots.loss(
     run.metrics.curve("train", "loss"), run.metrics.curve("validation", "loss"), []
   )
@@ -159,7 +164,7 @@ def _fine_tuning(run: Run) -> str:
     "Fine-tuning scores",
     html_page.headline(figures),
     _scores(systems),
-    html_page.paragraph(failure, "note failure") if better else "",
+    _problems(run),
     html_page.paragraph(
       f"Scores, 0 to 100, over {found['examples']:,} {run.split} examples.", "note"
     ),
@@ -169,12 +174,7 @@ def _fine_tuning(run: Run) -> str:
 
 def _scores(systems: Mapping[str, Mapping[str, float]]) -> str:
   """Returns the table of systems: the model, its variants, the baselines."""
-  # METEOR is present only where its program ran.
-  columns = [
-    key
-    for key in sorted(SCORE_NAMES, key=SCORE_NAMES.get)
-    if all(key in scores for scores in systems.values())
-  ]
+  columns = score_columns(systems)
   names = list(systems)
   css = {
     i: "same-model" for i, name in enumerate(names) if name.startswith(f"{names[0]}_")

@@ -24,14 +24,14 @@ from pathlib import Path
 
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
-from elmer_jax.metrics.names import SCORE_NAMES, SYSTEM_NAMES, main_score
 from elmer_jax.reports import run_page
 from elmer_jax.reports.read_run import Run, read_run
-from elmer_jax.training.metric_writer import format_duration
 
 
 def write_report(
-  run_directories: Sequence[str | Path], output_directory: str | Path
+  run_directories: Sequence[str | Path],
+  output_directory: str | Path,
+  split: str | None = None,
 ) -> dict:
   """Writes index.html and summary.json into a folder.
 
@@ -39,6 +39,7 @@ def write_report(
     run_directories: folders of evaluated runs: at most one pre-training and at most
       one fine-tuning.
     output_directory: created if it is missing.
+    split: of fine-tunings, as `read_run` takes it.
 
   Returns:
     The content of summary.json.
@@ -48,7 +49,7 @@ def write_report(
   """
   runs: dict[str, Run] = {}
   for directory in run_directories:
-    run = read_run(directory)
+    run = read_run(directory, split)
     if run.purpose in runs:
       raise UserError(
         f"{runs[run.purpose].directory} and {directory} are runs of the same kind: a "
@@ -63,36 +64,6 @@ def write_report(
   write_whole(output / "index.html", page)
   write_whole(output / "summary.json", json.dumps(summary, indent=2) + "\n")
   return summary
-
-
-def in_words(summary: dict) -> list[str]:
-  """Returns a summary as a few lines for a terminal."""
-  lines = []
-  if pretrain := summary.get("pretrain"):
-    lines.append(
-      "Pre-training: validation loss {initial_validation_loss:.2f} → "
-      "{final_validation_loss:.2f} nats per token in {steps} steps; a model that "
-      "ignores its input reaches {unigram_loss:.2f}, this one with another example's "
-      "source {shuffled_source_loss:.2f}".format(**pretrain)
-    )
-  for split in ("test", "validation"):
-    if split not in summary:
-      continue
-    scored = summary[split]
-    systems = {name: entry for name, entry in scored.items() if isinstance(entry, dict)}
-    metric = main_score(next(iter(systems.values())))
-    lines.append(
-      f"Fine-tuning: {scored['distinct_outputs']:.0%} of the outputs are distinct; "
-      f"{SCORE_NAMES[metric]} over {scored['examples']:,} {split} examples:"
-    )
-    lines += [
-      f"  {entry[metric]:4.1f}  {SYSTEM_NAMES.get(name, name)}"
-      for name, entry in systems.items()
-    ]
-  if seconds := summary["seconds"]:
-    stages = ", ".join(f"{stage} {format_duration(s)}" for stage, s in seconds.items())
-    lines.append(f"Time: {stages}")
-  return lines
 
 
 def _summary(runs: dict[str, Run]) -> dict:

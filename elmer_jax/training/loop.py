@@ -11,13 +11,15 @@ from absl import logging
 from elmer_jax import configuration, objectives
 from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.checkpoints.train_state import TrainState
+from elmer_jax.core.compile_cache import log_compilation
+from elmer_jax.core.wording import count_of
 from elmer_jax.data import loader
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.parallel import processes, sharding, stopping
 from elmer_jax.parallel.mesh import make_mesh
 from elmer_jax.tokenizer.bpe import Vocabulary
 from elmer_jax.training.metric_writer import MetricWriter
-from elmer_jax.training.optimizer import make_optimizer
+from elmer_jax.training.optimizer import make_optimizer, warn_of_low_peak
 from elmer_jax.training.profiling import StepProfiler
 from elmer_jax.training.step import Program, make_program
 from elmer_jax.training.throughput import Throughput
@@ -54,8 +56,14 @@ def train(
   # Model and step.
   model_config = configuration.model_config(config, vocabulary.size)
   optimizer, schedule = make_optimizer(config)
+  warn_of_low_peak(config)
   program = make_program(
     model_config, objectives.get(config), optimizer, schedule, mesh, config
+  )
+  program = program._replace(
+    init=log_compilation(program.init, "the initialisation"),
+    eval_step=log_compilation(program.eval_step, "the validation step"),
+    train_step=log_compilation(program.train_step, "the training step"),
   )
 
   # Restore.
@@ -68,15 +76,14 @@ def train(
   first_step = int(state.step)
   writer = MetricWriter(workdir, first_step, active=is_first)
   throughput = Throughput(config, model_config)
-  metrics = TrainMetrics(config, writer, timers, throughput)
+  metrics = TrainMetrics(config, writer, timers, throughput, batches.examples)
   metrics.resume(metadata)
   profiler = StepProfiler(config, workdir, active=is_first)
 
   def save(state: TrainState) -> None:
     with timers.measure("checkpoint"):
       metadata = _checkpoint_metadata(config, model_config, timers)
-      metadata["unreported"] = metrics.unreported()
-      orbax_checkpoint.save(manager, state, metadata)
+      orbax_checkpoint.save(manager, state, metadata | metrics.metadata())
 
   def evaluate(step: int, state: TrainState) -> None:
     with timers.measure("evaluation"):
@@ -148,7 +155,8 @@ def _restore_or_init(
     )
     state = state._replace(params=params)
   count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-  logging.info("%s parameters on %d devices", f"{count:,}", jax.device_count())
+  devices = count_of(jax.device_count(), "device")
+  logging.info("%s on %s", count_of(count, "parameter"), devices)
   return state, {}
 
 

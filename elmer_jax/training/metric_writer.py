@@ -51,13 +51,6 @@ def _drop_lines_after(path: Path, step: int) -> None:
   write_whole(path, "".join(line + "\n" for line in kept))
 
 
-def format_duration(seconds: float) -> str:
-  """Returns 75 as '1:15' and 4000 as '1:06:40'."""
-  minutes, rest = divmod(int(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def record_stage_seconds(workdir: str, stage: str, seconds: float) -> None:
   """Writes the duration of a stage into WORKDIR/timing.json."""
   path = Path(workdir) / "timing.json"

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
+from absl import logging
 from optax.contrib import MuonDimensionNumbers, muon
 
 from elmer_jax.core.errors import UserError
@@ -104,6 +105,18 @@ def _is_matrix(params: dict) -> dict:
     return name == "kernel" or (name in ("tokens", "positions") and leaf.ndim == 2)
 
   return jax.tree_util.tree_map_with_path(decays, params)
+
+
+def warn_of_low_peak(config: ml_collections.ConfigDict) -> None:
+  """Warns of a run that ends before its learning rate has reached the peak."""
+  peak, warmup = config.optimizer.learning_rate, config.optimizer.warmup_steps
+  steps = config.train.steps
+  if steps < warmup:
+    logging.warning(
+      "the learning rate will not reach optimizer.learning_rate=%g: it ends at %.2g, "
+      "since train.steps=%d is below optimizer.warmup_steps=%d",
+      *(peak, peak * steps / warmup, steps, warmup),
+    )
 
 
 def _schedule(config: ml_collections.ConfigDict) -> Callable[[jax.Array], jax.Array]:

@@ -178,8 +178,8 @@ def test_invalid_utf8_and_empty_texts_are_logged_and_other_texts_kept(
   replacements._warn_once.cache_clear()  # another test may have logged the same
   with caplog.at_level("WARNING"):
     vocabulary = prepare(config, workdir)
-  assert "1 documents are empty" in caplog.text
-  assert "1 bytes in 1 texts of 1 files" in caplog.text
+  assert "empty and skipped: 1 document" in caplog.text
+  assert "1 byte in 1 text of 1 file," in caplog.text
   found = ""
   documents = 0
   for split in ("train", "validation"):

@@ -82,6 +82,18 @@ def found(run) -> dict:
   return json.loads((run / "evaluation" / "test.json").read_text())
 
 
+def test_the_last_lines_are_the_table_and_the_path_of_the_report(found, run, capsys):
+  command(configure(data__task="tiny_summary"), run)
+  *lines, last = capsys.readouterr().out.splitlines()
+  assert last.startswith(f"Report: {run}/report/index.html")
+  table = lines[1 : 2 + len(found["systems"])]
+  assert table[0].split()[:3] == ["test,", "45", "examples"]
+  assert [row.split()[-2] for row in table[1:]] == [
+    f"{scores['rougeL']:.1f}" for scores in found["systems"].values()
+  ]
+  assert "Only 45 examples scored: differences of a few points are chance." in lines
+
+
 def test_all_systems_are_scored_and_a_report_is_written(found, run):
   assert list(found["systems"]) == [
     "soft_exit",

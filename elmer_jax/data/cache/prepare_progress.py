@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from absl import logging
 
+from elmer_jax.core.wording import count_of, format_duration
 from elmer_jax.data.cache.shard import ShardMetadata
 
 _SECONDS_BETWEEN_LINES = 5
@@ -57,10 +58,11 @@ class PrepareProgress:
     characters_left = (self._size or 0) - self._characters
     if characters_left > 0 and self._new_characters:
       seconds_left = characters_left * seconds / self._new_characters
-      time_left = f", about {seconds_left:.0f} s left"
+      time_left = f", about {format_duration(seconds_left)} left"
+    rate = f"{self._new_tokens / seconds:,.0f}"
     logging.info(
-      "%s: %.1f M tokens, %.2f M tokens/s%s",
-      *(self._label, self._tokens / 1e6, self._new_tokens / seconds / 1e6, time_left),
+      "%s: %s, %s tokens/s%s",
+      *(self._label, count_of(self._tokens, "token"), rate, time_left),
     )
 
   def finish_cache(self, manifest: Mapping) -> None:
@@ -71,16 +73,16 @@ class PrepareProgress:
     self._total_tokens += tokens
     self._total_positions += positions
     new = self._new_tokens
-    reused = f", {(tokens - new) / 1e6:.2f} M of them reused" if new < tokens else ""
+    reused = f", {tokens - new:,} of them reused" if new < tokens else ""
+    documents = "document" if "source" not in manifest["length"] else "pair"
     logging.info(
-      "%s: %d examples from %d documents, %.2f M tokens in %.1f s (%.2f M tokens/s)%s, "
-      "%.1f %% padding",
+      "%s: %s from %s, %s in %.1f s (%s tokens/s)%s, %.1f %% padding",
       self._label,
-      manifest["examples"],
-      manifest["documents"],
-      tokens / 1e6,
+      count_of(manifest["examples"], "example"),
+      count_of(manifest["documents"], documents),
+      count_of(tokens, "token"),
       seconds,
-      new / 1e6 / seconds,
+      f"{new / seconds:,.0f}",
       reused,
       100 * (1 - tokens / positions),
     )
@@ -100,14 +102,14 @@ class PrepareProgress:
     if not self._total_new_tokens:
       return
     seconds = time.monotonic() - self._start
-    new = self._total_new_tokens / 1e6
+    new = self._total_new_tokens
     logging.info(
-      "prepared: %.2f M tokens in %.1f s (%.2f M tokens/s, %.2f M tokens per "
-      "CPU-second), %.1f %% padding, %.2f GB of memory in the largest process",
-      self._total_tokens / 1e6,
+      "prepared: %s in %.1f s (%s tokens/s, %s tokens per CPU-second), %.1f %% "
+      "padding, %.2f GB of memory in the largest process",
+      count_of(self._total_tokens, "token"),
       seconds,
-      new / seconds,
-      new / (_cpu_seconds() - self._cpu_start),
+      f"{new / seconds:,.0f}",
+      f"{new / (_cpu_seconds() - self._cpu_start):,.0f}",
       100 * (1 - self._total_tokens / self._total_positions),
       _peak_bytes() / 1e9,
     )

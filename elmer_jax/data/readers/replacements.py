@@ -8,6 +8,7 @@ import pathlib
 
 from absl import logging
 
+from elmer_jax.core.wording import count_of
 from elmer_jax.data.readers.text_files import LONE_SURROGATE
 
 
@@ -41,12 +42,13 @@ class ReplacementCounter:
   def log_warnings(self) -> None:
     """Logs the counts, once a process: files are read again for each split."""
     if self.characters:
+      where = f"{count_of(self.texts, 'text')} of {count_of(len(self.files), 'file')}"
       _warn_once(
-        f"{self.characters} bytes in {self.texts} texts of {len(self.files)} files "
-        f"(first {next(iter(self.files))}) are not UTF-8: each was replaced by U+FFFD."
+        f"not UTF-8 and replaced by U+FFFD: {count_of(self.characters, 'byte')} in "
+        f"{where}, first {next(iter(self.files))}"
       )
     if self.empty_documents:
-      _warn_once(f"{self.empty_documents} documents are empty and were skipped.")
+      _warn_once(f"empty and skipped: {count_of(self.empty_documents, 'document')}")
 
 
 @functools.cache
