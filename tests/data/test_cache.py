@@ -125,7 +125,7 @@ def test_an_interrupted_cache_is_completed_with_its_shards(tmp_path, caplog):
   # Shards that were kept are in the total and reported as reused.
   [line] = caplog.messages
   assert f"tiny/train: {manifest['examples']} examples from 120 documents" in line
-  assert re.search(r"M of them reused, \d\d?\.\d % padding", line)
+  assert re.search(r"[\d,]+ of them reused, \d\d?\.\d % padding", line)
   for name, before in finished.items():
     again = (folder / name).stat()
     assert (again.st_ino == before.st_ino) == (name != damaged.name)
