@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.paths import local_path
+from elmer_jax.data.readers.file_patterns import matching_files
 
 # A line of JSONL or TSV has to fit in memory; a longer one is an error.
 LINE_CHARACTERS = 2**27
@@ -45,6 +47,7 @@ def expand_files(patterns: str, encoding: str = "") -> list[pathlib.Path]:
   """Returns the files of comma-separated names and patterns: `a.txt,b/*.jsonl.zst`.
 
   Patterns are the shell's; `**` matches folders at any depth.
+  Files are read more than once, so pipes can't be used.
 
   Args:
     patterns: names and patterns.
@@ -54,23 +57,25 @@ def expand_files(patterns: str, encoding: str = "") -> list[pathlib.Path]:
     The files without repetition, sorted by name.
 
   Raises:
-    UserError: a name or pattern matches no file, or a file is a folder, empty,
-      unreadable or neither text nor Parquet.
+    UserError: a name or pattern matches no file, or a file is a folder, a pipe or
+      device, empty, unreadable, or neither text nor Parquet.
   """
   names = [name.strip() for name in patterns.split(",") if name.strip()]
   if not names:
     raise UserError("no files given: name some, such as 'a.txt,b/*.jsonl.zst'")
   found = set()
-  for name in map(os.path.expanduser, names):
+  for name in names:
+    name = local_path(name, "data.files")
     if os.path.isdir(name):
       raise UserError(f"{name} is a folder: name its files, such as '{name}/*.txt'")
-    matches = [name] if os.path.exists(name) else glob.glob(name, recursive=True)
-    files = [pathlib.Path(match) for match in matches if not os.path.isdir(match)]
+    files = {name} if os.path.exists(name) else matching_files(name)
     if not files:
       kind = "pattern matches no file" if glob.has_magic(name) else "file is missing"
       raise UserError(f"{name}: this {kind}")
-    found.update(files)
+    found.update(map(pathlib.Path, files))
   for path in sorted(found):
+    if path.exists() and not path.is_file():
+      raise UserError(f"{path} is a pipe or a device: copy its content to a file")
     if not is_parquet(path):
       open_text(path, encoding).close()
   return sorted(found)
