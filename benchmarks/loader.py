@@ -9,9 +9,11 @@ and put into batches of 512 positions, as in training. Without --cache, a cache 
 synthetic words is made first. CPU-seconds are summed over all threads, so the figures
 are per core; tokens are those of the clean windows, EOS included. Rounds of both
 measurements alternate, so that a slow minute of the machine affects both. The last line
-is JSON: all rounds and their medians, in millions of tokens.
+is JSON: all rounds and their medians, in millions of tokens; for the loader also
+examples a second of wall time. benchmarks/slow_reads.c delays reads as a network does.
 """
 
+import concurrent.futures
 import importlib.metadata
 import itertools
 import json
@@ -37,6 +39,10 @@ _VOCABULARY = flags.DEFINE_string("vocabulary", None, "Vocabulary of the cache."
 _LENGTH = flags.DEFINE_integer("length", 512, "Source and target length.", 8)
 _BATCH = flags.DEFINE_integer("batch_size", 32, "Rows of a batch.", 1)
 _STEPS = flags.DEFINE_integer("steps", 100, "Batches of each round.", 1)
+_THREADS = flags.DEFINE_integer("read_threads", 32, "Reads at the same time.", 1)
+_WORKERS = flags.DEFINE_integer(
+  "workers", 0, "Processes that make batches; their CPU-seconds are not counted.", 0
+)
 _ROUNDS = flags.DEFINE_integer("rounds", 9, "Rounds of each measurement.", 1)
 
 
@@ -61,11 +67,14 @@ def measure(cache: Cache, vocabulary: Vocabulary) -> None:
     target_length=_LENGTH.value,
     seed=0,
     corruption=corruption,
+    read_threads=_THREADS.value,
   )
   size = _STEPS.value * _BATCH.value
-  windows = [cache[i]["target"] for i in range(min(size, len(cache)))]
+  with concurrent.futures.ThreadPoolExecutor(_THREADS.value) as threads:
+    examples = threads.map(cache.__getitem__, range(min(size, len(cache))))
+    windows = [example["target"] for example in examples]
   padding = {"source_ids": [], "target_ids": []}
-  stream = batches.iterate()
+  stream = batches.iterate(workers=_WORKERS.value)
 
   def load() -> int:
     tokens = 0
@@ -81,25 +90,32 @@ def measure(cache: Cache, vocabulary: Vocabulary) -> None:
     return sum(len(window) + 1 for window in windows)
 
   rates = {"loader": [], "corruption": []}
+  examples_per_second = []
   for turn in range(_ROUNDS.value + 1):
     for name, work in (("loader", load), ("corruption", corrupt_all)):
-      rate = _rate(work)
-      if turn:  # the first round opens files and fills caches
-        rates[name].append(rate)
+      rate, seconds = _rate(work)
+      if not turn:  # it opens files and fills caches
+        continue
+      rates[name].append(rate)
+      if name == "loader":
+        examples_per_second.append(round(size / seconds))
   stream.close()
   result = {"unit": "million tokens a CPU-second"}
   for name, rounds in rates.items():
     result[name] = {"median": statistics.median(rounds), "rounds": sorted(rounds)}
+  result["examples a second"] = examples_per_second
   result["padding"] = {name: float(np.mean(shares)) for name, shares in padding.items()}
   names = ("numpy", "grain", "array_record")
   result["versions"] = {name: importlib.metadata.version(name) for name in names}
   print(json.dumps(_rounded(result)))
 
 
-def _rate(work: Callable[[], int]) -> float:
-  start = time.process_time()
+def _rate(work: Callable[[], int]) -> tuple[float, float]:
+  """Returns millions of tokens a CPU-second, and the seconds of wall time."""
+  start, cpu_start = time.monotonic(), time.process_time()
   tokens = work()
-  return tokens / (time.process_time() - start) / 1e6
+  rate = tokens / (time.process_time() - cpu_start) / 1e6
+  return rate, time.monotonic() - start
 
 
 def _rounded(value):

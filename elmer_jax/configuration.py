@@ -14,6 +14,7 @@ from collections.abc import Callable
 import ml_collections
 
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.paths import is_plain_name
 from elmer_jax.model.config import ModelConfig
 
 
@@ -75,6 +76,16 @@ def _data() -> ml_collections.ConfigDict:
   # Your own text or pairs, 'a.txt,b/*.jsonl.zst'; or the files of public tasks:
   # 'wikipedia_lplm=w/*.zst,books_lplm=b/*.zst'
   data.files = ""
+  # Files of your own with which to validate and to test, in the forms of data.files.
+  # Empty: about one text or source in 50 is held out for validation; no test split.
+  data.validation_files = ""
+  data.test_files = ""
+  # Fields (JSON) or columns (TSV, CSV, Parquet) of your own files. A target may be a
+  # list of texts: several references.
+  data.text_field, data.source_field, data.target_field = "text", "source", "target"
+  # Of your own files that are not UTF-8, and not UTF-16 with a byte order mark:
+  # "latin-1", "cp1252", … Empty: bytes that are not UTF-8 are replaced.
+  data.encoding = ""
   # JSONL of pairs that replace the training split, as `elmer_jax.distill` writes it.
   # Empty: the task's own.
   data.distilled = ""
@@ -87,7 +98,13 @@ def _data() -> ml_collections.ConfigDict:
   data.source_length = 512  # tokens, BOS and EOS included
   data.target_length = 512  # tokens, EOS included
   data.batch_size = 32  # sequences per step, over all processes
-  data.num_workers = 1  # processes that prepare the cache in parallel
+  data.num_workers = 1  # processes that prepare the cache in parallel; 0: one a core
+  # Examples that are read at the same time; on a network file system, more threads hide
+  # the time of a read.
+  data.read_threads = 32
+  # Processes that read and corrupt batches. 0: a thread of the training process, which
+  # suffices below some 8,000 examples of 512 tokens a second.
+  data.loader_workers = 0
   return data
 
 
@@ -198,7 +215,10 @@ MAY_CHANGE = (
   "train.log_every",
   "train.eval_every",
   "data.cache",
+  "data.test_files",
   "data.num_workers",
+  "data.read_threads",
+  "data.loader_workers",
 )
 
 # Keys that were renamed, and their new names.
@@ -264,9 +284,21 @@ def check(config: ml_collections.ConfigDict) -> None:
     section, name = key.split(".")
     if config[section][name] < 1:
       raise UserError(f"{key} must be at least 1; it is {config[section][name]}")
+  if not 1 <= config.data.read_threads <= 1024:
+    raise UserError(
+      f"data.read_threads must be from 1 to 1024; it is {config.data.read_threads}"
+    )
+  for key in ("data.num_workers", "data.loader_workers"):
+    section, name = key.split(".")
+    if config[section][name] < 0:
+      raise UserError(f"{key} must be 0 or more; it is {config[section][name]}")
   if config.evaluate.examples < 0:
     raise UserError(
       f"evaluate.examples must be 0, for all, or more; it is {config.evaluate.examples}"
+    )
+  if not is_plain_name(config.data.task):
+    raise UserError(
+      f"data.task={config.data.task} must be the name of a task, without any path"
     )
   profiled_steps(config)
   if config.data.batch_size % config.train.grad_accumulation_steps:

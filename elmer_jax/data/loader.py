@@ -19,6 +19,8 @@ id 99, the full stop 5, and even ids begin a word:
                  [20, 24, 25, 22,  5,  2,  1,  1]]
 """
 
+import concurrent.futures
+import functools
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -34,10 +36,16 @@ from elmer_jax.data.corruption import Corruption, corrupt, example_rng
 from elmer_jax.tokenizer.bpe import Vocabulary
 from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID, PAD_ID
 
+_BATCHES_AHEAD = 4  # that are being read, and as many that are made
 # More threads compete for Python's lock: two make half as many batches as one.
-_READING = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
+_READING_AHEAD = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_BATCHES_AHEAD)
+# Containers have little, and batches that nobody reads any more stay in it.
+_NO_SHARED_MEMORY = grain.experimental.DatasetOptions(min_shm_size=sys.maxsize)
 
 _EVALUATION_SEED = 0
+
+# An example and its index in the stream of its cache.
+_Read = tuple[dict[str, np.ndarray], int]
 
 
 def make_lplm_example(
@@ -91,6 +99,7 @@ class Batches:
     rows: np.ndarray | None = None,
     shuffle: bool = True,
     single_pass: bool = False,
+    read_threads: int = 1,
   ):
     """Makes the stream of examples.
 
@@ -107,6 +116,7 @@ class Batches:
       single_pass: False for an endless stream, with the caches mixed by their rates.
         True for every example once; unused rows of the last batch are empty: a source
         of BOS and EOS, a target of PAD.
+      read_threads: how many examples are read at the same time.
 
     Raises:
       UserError: `target_length` is less than the targets in the caches need.
@@ -128,6 +138,7 @@ class Batches:
     self._target_length = target_length
     self._seed = seed
     self._corruption = corruption
+    self._read_threads = read_threads
     parts = [_Examples(cache) for cache, _ in caches]
     # Grain takes a seed of 32 bits and derives a seed for each epoch from it.
     order = seed % 2**32 if shuffle else None
@@ -141,15 +152,39 @@ class Batches:
     return self._steps
 
   def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+    return self._make_batch(self._start_reading(step))
+
+  def _start_reading(self, step: int) -> list[concurrent.futures.Future[list[_Read]]]:
+    """Starts to read the examples of a step; the threads divide its rows."""
     if not 0 <= step < len(self):
       raise IndexError(f"there are {len(self)} steps, no step {step}")
-    source = np.full((len(self._rows), self._source_length), PAD_ID, np.int32)
-    target = np.full((len(self._rows), self._target_length), PAD_ID, np.int32)
     first = step * self._batch_size
     rows = self._rows[self._rows < len(self._stream) - first].tolist()
+    share = -(-len(rows) // self._read_threads) or 1
+    return [
+      self._threads.submit(self._read, [first + row for row in rows[i : i + share]])
+      for i in range(0, len(rows), share)
+    ]
+
+  @functools.cached_property
+  def _threads(self) -> concurrent.futures.ThreadPoolExecutor:
+    return concurrent.futures.ThreadPoolExecutor(self._read_threads, "read")
+
+  def __getstate__(self) -> dict:
+    """Leaves out the threads, for worker processes."""
+    return {name: value for name, value in vars(self).items() if name != "_threads"}
+
+  def _read(self, indices: Sequence[int]) -> list[_Read]:
+    return [self._stream[index] for index in indices]
+
+  def _make_batch(
+    self, reads: Sequence[concurrent.futures.Future[list[_Read]]]
+  ) -> dict[str, np.ndarray]:
+    source = np.full((len(self._rows), self._source_length), PAD_ID, np.int32)
+    target = np.full((len(self._rows), self._target_length), PAD_ID, np.int32)
     # All are read before any is corrupted: alternating takes a fifth longer, because
     # reading and corrupting evict each other's code from the processor's caches.
-    examples = [self._stream[first + row] for row in rows]
+    examples = [example for read in reads for example in read.result()]
     for row, (example, index) in enumerate(examples):
       source_ids, target_ids = self._make_example(example, index)
       source[row, : len(source_ids)] = source_ids
@@ -172,22 +207,43 @@ class Batches:
   ) -> Iterator[dict[str, np.ndarray]]:
     """Yields the batches of steps start, start + 1, …, prefetched.
 
+    While a batch is made, the next ones are being read.
+
     Args:
       start: the first step.
       workers: number of processes that make batches; 0: a thread of this process,
         which suffices unless a step takes less time than making a batch.
     """
-    dataset = grain.MapDataset.source(self)[start:].to_iter_dataset(_READING)
-    if workers:
+    reads = grain.MapDataset.source(_Reads(self))[start:]
+    dataset = reads.to_iter_dataset(_READING_AHEAD).map(self._make_batch)
+    if not workers:
+      dataset = grain.experimental.ThreadPrefetchIterDataset(
+        dataset, prefetch_buffer_size=_BATCHES_AHEAD
+      )
+    else:
       # Grain's workers read flags, which only an absl application has parsed.
       if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
       dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+      dataset = grain.experimental.WithOptionsIterDataset(dataset, _NO_SHARED_MEMORY)
     iterator = iter(dataset)
     try:
       yield from iterator
     finally:
       iterator.close()
+
+
+class _Reads:
+  """What `Batches` is reading, by step."""
+
+  def __init__(self, batches: Batches):
+    self._batches = batches
+
+  def __len__(self) -> int:
+    return len(self._batches)
+
+  def __getitem__(self, step: int) -> list[concurrent.futures.Future[list[_Read]]]:
+    return self._batches._start_reading(step)
 
 
 class _Examples(grain.MapDataset):
@@ -258,4 +314,5 @@ def open_batches(
     corruption=Corruption.from_vocabulary(vocabulary) if is_lplm else None,
     rows=rows,
     single_pass=single_pass,
+    read_threads=config.data.read_threads,
   )

@@ -12,11 +12,11 @@ import errno
 import ipaddress
 import itertools
 import re
-import resource
 import selectors
 import socket
 import time
 
+from elmer_jax.core import open_files
 from elmer_jax.core.errors import UserError
 
 _GREETING = "elmer_jax process"
@@ -80,7 +80,7 @@ def _split(address: str) -> tuple[str, int]:
 
 def _collect(address: str, count: int, deadline: float) -> str:
   """Accepts the other processes; returns the answer that all of them get."""
-  _allow_open_files(2 * count + 100)
+  open_files.raise_limit()  # a connection for each process
   connections: dict[int, socket.socket] = {}
   with contextlib.ExitStack() as stack:
     selector = stack.enter_context(selectors.DefaultSelector())
@@ -151,13 +151,6 @@ def _listen(address: str, backlog: int) -> list[socket.socket]:
     reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
     raise UserError(f"process 0 can't listen on {address}: {reason}") from None
   return servers
-
-
-def _allow_open_files(count: int) -> None:
-  soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-  if soft != resource.RLIM_INFINITY and soft < count:
-    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def _report(address: str, count: int, index: int, deadline: float) -> str:

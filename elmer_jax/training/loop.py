@@ -100,7 +100,7 @@ def train(
     if first_step == 0:
       evaluate(0, state)
     metrics.restart_clock(first_step)
-    stream = batches.iterate(first_step)
+    stream = batches.iterate(first_step, config.data.loader_workers)
     for step in range(first_step + 1, steps + 1):
       with profiler.trace(step, wait=metrics.flush):
         with timers.measure("input"):

@@ -4,14 +4,17 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import pickle
 import re
+import resource
 
 import numpy as np
 import pytest
 import tiny_text
 
+from elmer_jax.core import open_files
 from elmer_jax.core.errors import UserError
 from elmer_jax.data.cache import cache, records, writer
 from elmer_jax.data.cache.cache import CacheKey, open_cache
@@ -125,7 +128,7 @@ def test_an_interrupted_cache_is_completed_with_its_shards(tmp_path, caplog):
   # Shards that were kept are in the total and reported as reused.
   [line] = caplog.messages
   assert f"tiny/train: {manifest['examples']} examples from 120 documents" in line
-  assert re.search(r"M of them reused, \d\d?\.\d % padding", line)
+  assert re.search(r"[\d,]+ of them reused, \d\d?\.\d % padding", line)
   for name, before in finished.items():
     again = (folder / name).stat()
     assert (again.st_ino == before.st_ino) == (name != damaged.name)
@@ -242,6 +245,34 @@ def test_a_damaged_example_does_not_affect_the_others(tmp_path):
   for other, window in enumerate(expected_windows()):
     if other != index:
       np.testing.assert_array_equal(opened[other]["target"], window)
+
+
+def test_too_many_open_files_are_not_damage(tmp_path):
+  write(tmp_path / "c")
+  opened = open_cache(tmp_path / "c")
+  limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+  next_file = os.open("/dev/null", os.O_RDONLY)
+  os.close(next_file)
+  resource.setrlimit(resource.RLIMIT_NOFILE, (next_file, limits[1]))
+  try:
+    with pytest.raises(UserError, match=r"read \(example 0: Too many open files\)$"):
+      opened[0]
+    with pytest.raises(UserError, match=r"unigrams.npy: Too many open files\)$"):
+      opened.unigrams()
+    open_files.raise_limit()
+    assert len(open_cache(tmp_path / "c")[0]["target"])
+  finally:
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_shards_grow_with_the_corpus(monkeypatch):
+  monkeypatch.undo()
+  sizes = []
+  while sum(sizes) < 100e9:
+    sizes.append(writer.shard_characters(sum(sizes)))
+  assert sizes[:64] == [2**24] * 64  # as ever
+  assert sizes == sorted(sizes) and len(sizes) < 1000
+  assert max(sizes) == 2**27
 
 
 def test_a_split_without_text_is_an_error_and_leaves_no_cache(tmp_path):

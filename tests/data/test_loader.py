@@ -7,6 +7,7 @@ import itertools
 import pickle
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -239,6 +240,31 @@ def test_iteration_starts_at_any_step(batches_of, workers):
   stream = batches.iterate(start=7, workers=workers)
   for step, batch in zip(range(7, 12), stream, strict=False):
     assert rows(batch) == rows(batches[step])
+  stream.close()
+
+
+class SlowCache:
+  """A cache each of whose reads takes until `count` of them have begun."""
+
+  def __init__(self, cache, count: int):
+    self.manifest, self.directory = cache.manifest, cache.directory
+    self.started = threading.Barrier(count, timeout=60)
+    self._cache = cache
+
+  def __len__(self) -> int:
+    return len(self._cache)
+
+  def __getitem__(self, index: int):
+    self.started.wait()
+    return self._cache[index]
+
+
+def test_reads_of_several_batches_overlap(cache, batches_of):
+  slow = SlowCache(cache, 2 * BATCH)
+  stream = batches_of([(slow, 1.0)], read_threads=2 * BATCH).iterate()
+  for step in range(6):
+    assert rows(next(stream)) == rows(batches_of()[step])
+  slow.started.abort()
   stream.close()
 
 

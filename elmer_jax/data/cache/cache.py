@@ -13,6 +13,7 @@ the features `source` and `target`. `loader` adds BOS, EOS and the corruption. `
 makes caches.
 """
 
+import concurrent.futures
 import dataclasses
 import json
 import os
@@ -24,6 +25,7 @@ import numpy as np
 
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.paths import is_plain_name
 from elmer_jax.data.cache import records
 from elmer_jax.tokenizer.bpe import Vocabulary
 
@@ -109,10 +111,17 @@ class Cache:
     return len(self._records)
 
   def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-    """Returns an example; raises `UserError` if its checksum doesn't match."""
+    """Returns an example.
+
+    Raises:
+      UserError: its shard can't be read, or its checksum doesn't match.
+    """
     try:
       record = self._records[index]
     except RuntimeError as error:
+      # "open() failed: Too many open files; …" comes from the system, not the content.
+      if match := re.match(r"\w+\(\) failed: ([^;]*)", str(error)):
+        raise _unreadable(self.directory, f"example {index}: {match[1]}") from None
       raise _damaged(self.directory, f"example {index}: {error}") from None
     return records.unpack(record, self.features, self._dtype)
 
@@ -120,7 +129,11 @@ class Cache:
     """Returns the counts of the target tokens, EOS included, int64 [V]."""
     try:
       return np.load(self.directory / UNIGRAMS)
-    except (OSError, ValueError) as error:
+    except FileNotFoundError as error:
+      raise _damaged(self.directory, error) from None
+    except OSError as error:
+      raise _unreadable(self.directory, f"{UNIGRAMS}: {error.strerror}") from None
+    except ValueError as error:
       raise _damaged(self.directory, error) from None
 
 
@@ -157,13 +170,27 @@ def open_cache(directory: str | os.PathLike, key: CacheKey | None = None) -> Cac
     raise UserError(f"{directory} holds no finished cache: prepare it first")
   if key is not None:
     check_matches(manifest, key.manifest(), directory)
-  for shard in manifest["shards"]:
-    path = directory / shard["file"]
-    size = path.stat().st_size if path.exists() else 0
-    if size != shard["bytes"]:
-      reason = f"{path.name} has {size} bytes instead of {shard['bytes']}"
-      raise _damaged(directory, reason)
+  shards = manifest["shards"]
+  for shard in shards:
+    if not is_plain_name(shard["file"]):
+      raise _damaged(directory, f"{shard['file']} is not the name of a shard")
+  # On a network file system a size takes as long as a read.
+  with concurrent.futures.ThreadPoolExecutor(32) as threads:
+    sizes = threads.map(_size, [directory / shard["file"] for shard in shards])
+    for shard, size in zip(shards, sizes, strict=True):
+      if size != shard["bytes"]:
+        reason = f"{shard['file']} has {size} bytes instead of {shard['bytes']}"
+        raise _damaged(directory, reason)
   return Cache(directory, manifest)
+
+
+def _size(path: pathlib.Path) -> int:
+  """Returns the bytes of a file, 0 if it is missing."""
+  return path.stat().st_size if path.exists() else 0
+
+
+def _unreadable(directory: pathlib.Path, reason: str) -> UserError:
+  return UserError(f"the cache {directory} can't be read ({reason})")
 
 
 def _damaged(directory: pathlib.Path, reason: object) -> UserError:

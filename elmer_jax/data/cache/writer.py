@@ -36,8 +36,11 @@ from elmer_jax.data.cache.shard import (
 from elmer_jax.data.datasets.dataset import DatasetSpec, Item, num_characters
 from elmer_jax.tokenizer.bpe import Vocabulary
 
-# A shard ends with the document that brings it to this number of characters.
+# A shard ends with the document that brings it to this number of characters: the first
+# 64 shards, and then more and more, so that a large corpus has hundreds of files, not
+# tens of thousands. A worker process keeps the text of a shard in memory.
 SHARD_CHARACTERS = 2**24
+_MAX_GROWTH = 8
 
 
 def write_cache(
@@ -127,15 +130,23 @@ def _shard_jobs(
 
 
 def _split_into_shards(items: Iterable[Item]) -> Iterator[list[Item]]:
-  shard, size = [], 0
+  shard, size, before = [], 0, 0
   for item in items:
     shard.append(item)
     size += num_characters(item)
-    if size >= SHARD_CHARACTERS:
+    if size >= shard_characters(before):
       yield shard
-      shard, size = [], 0
+      shard, size, before = [], 0, before + size
   if shard:
     yield shard
+
+
+def shard_characters(before: int) -> int:
+  """Returns the characters at which a shard ends, if `before` are in the earlier ones.
+
+  100 GB of text are 880 shards.
+  """
+  return min(max(SHARD_CHARACTERS, before // 64), _MAX_GROWTH * SHARD_CHARACTERS)
 
 
 def _write_shards(
