@@ -79,6 +79,16 @@ def _data() -> ml_collections.ConfigDict:
   # Your own text or pairs, 'a.txt,b/*.jsonl.zst'; or the files of public tasks:
   # 'wikipedia_lplm=w/*.zst,books_lplm=b/*.zst'
   data.files = ""
+  # Files of your own with which to validate and to test, in the forms of data.files.
+  # Empty: about one text or source in 50 is held out for validation; no test split.
+  data.validation_files = ""
+  data.test_files = ""
+  # Fields (JSON) or columns (TSV, CSV, Parquet) of your own files. A target may be a
+  # list of texts: several references.
+  data.text_field, data.source_field, data.target_field = "text", "source", "target"
+  # Of your own files that are not UTF-8, and not UTF-16 with a byte order mark:
+  # "latin-1", "cp1252", … Empty: bytes that are not UTF-8 are replaced.
+  data.encoding = ""
   # JSONL of pairs that replace the training split, as `elmer_jax.distill` writes it.
   # Empty: the task's own.
   data.distilled = ""
@@ -208,6 +218,7 @@ MAY_CHANGE = (
   "train.log_every",
   "train.eval_every",
   "data.cache",
+  "data.test_files",
   "data.num_workers",
   "data.read_threads",
   "data.loader_workers",
