@@ -257,19 +257,13 @@ def get_options(options: Mapping[str, object]) -> DagOptions:
   """Returns the options in `config.objective`, or in a checkpoint's metadata.
 
   Raises:
-    UserError: an option is out of range.
+    UserError: `exits` is unknown.
   """
   found = DagOptions(options["upsampling"], options["exits"], options["layer_loss"])
-  if not found.upsampling >= 1:
-    raise UserError(
-      f"objective.upsampling must be at least 1; it is {found.upsampling}"
-    )
   if found.exits not in EXITS:
     raise UserError(
       f"objective.exits must be one of {', '.join(EXITS)}; not {found.exits!r}"
     )
-  if not found.layer_loss >= 0:
-    raise UserError(f"objective.layer_loss must be 0 or more; it is {found.layer_loss}")
   return found
 
 

@@ -106,9 +106,7 @@ def test_training_lowers_the_loss_and_evaluation_reports_every_layer():
 @pytest.mark.parametrize(
   ("changes", "line"),
   [
-    ({"upsampling": 0.5}, "upsampling must be at least 1"),
     ({"exits": "hard"}, "exits must be one of none, soft, copies; not 'hard'"),
-    ({"layer_loss": -1.0}, "layer_loss must be 0 or more"),
     ({"glancing": 0.5}, "glancing is for"),
     ({"label_smoothing": 0.1}, "label_smoothing is for"),
   ],
