@@ -5,12 +5,14 @@
     python -m elmer_jax.train --config=finetune_pairs --workdir=DIR \\
         --config.data.files='a.jsonl,b.tsv' --config.init_from=PRETRAINED
 
-JSONL with the fields `source` and `target`, or TSV with these two columns, plain or
-compressed (.gz, .zst). About one pair in 50 is held out for validation; `evaluate`
-scores the texts generated for those. PRETRAINED is the workdir of a pre-training, such
-as one of configs/pretrain_text.py, or a Hugging Face folder; it gives weights, sizes
-and vocabulary. Without init_from the model has the sizes below and random weights, and
-a vocabulary is trained on the pairs. Sized for a laptop or one small GPU: minutes.
+JSONL, CSV, TSV or Parquet with `source` and `target`; data.source_field and
+data.target_field give other names. About one pair in 50 is held out for validation,
+unless data.validation_files names others; `evaluate` scores the texts generated for
+those, or for the pairs of data.test_files. PRETRAINED is the workdir of a pre-training,
+such as one of configs/pretrain_text.py, or a Hugging Face folder; it gives weights,
+sizes and vocabulary. Without init_from the model has the sizes below and random
+weights, and a vocabulary is trained on the pairs. Sized for a laptop or one small GPU:
+minutes.
 """
 
 from elmer_jax import configuration

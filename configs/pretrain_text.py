@@ -5,10 +5,11 @@
     python -m elmer_jax.train --config=pretrain_text --workdir=DIR \\
         --config.data.files='a.txt,b/*.jsonl.zst'
 
-Plain text (documents separated by blank lines, or one a line) or JSONL with a `text`
-field, plain or compressed (.gz, .zst). A vocabulary is trained on the text unless
-`--config.data.vocabulary=FOLDER` names one (vocab.json, merges.txt). Sized for a laptop
-or one small GPU: from minutes to an hour or two. configs/finetune_pairs.py continues.
+Plain text (documents separated by blank lines, or one a line), or JSONL, CSV or Parquet
+with a field `text`; text may be compressed (.gz, .zst). A vocabulary is trained on the
+text unless `--config.data.vocabulary=FOLDER` names one (vocab.json, merges.txt). Sized
+for a laptop or one small GPU: from minutes to an hour or two. configs/finetune_pairs.py
+continues.
 """
 
 from elmer_jax import configuration

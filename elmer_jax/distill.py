@@ -18,6 +18,7 @@ import ml_collections
 from absl import flags
 
 from elmer_jax.commands import runner
+from elmer_jax.core.paths import local_path
 
 _OUTPUT = flags.DEFINE_string("output", None, "The JSONL file to write.")
 _BEAMS = flags.DEFINE_integer(
@@ -27,7 +28,7 @@ _BATCH = flags.DEFINE_integer("batch_size", 32, "Texts in a batch.", 1)
 
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
-  output = runner.required(_OUTPUT)
+  output = local_path(runner.required(_OUTPUT), "--output")
   from elmer_jax.commands import pipeline
 
   pipeline.distill(config, workdir, output, _BEAMS.value, _BATCH.value)

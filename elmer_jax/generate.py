@@ -15,6 +15,7 @@ layers that count from 1: exit_layers (the layer that gave each token), stable_l
 import contextlib
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +23,11 @@ from typing import TextIO
 
 from absl import flags
 
-from elmer_jax.commands.runner import run_flags
+from elmer_jax.commands import runner
 from elmer_jax.core import compile_cache
 from elmer_jax.core.atomic_files import replacing
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.paths import local_path
 from elmer_jax.decoding import strategies
 from elmer_jax.generation import api
 from elmer_jax.generation.generation_progress import GenerationProgress
@@ -76,12 +78,12 @@ _KEEP = flags.DEFINE_bool(
 
 
 def main() -> None:
-  if not _CHECKPOINT.value:
-    raise UserError("--checkpoint is missing: the workdir of a run")
+  checkpoint = local_path(runner.required(_CHECKPOINT), "--checkpoint")
+  output_path = _output_path(_OUTPUT.value)
   compile_cache.cache_programs()
   with _reader(_INPUT.value) as source:
     # The input can be read: only now is it worth loading a model.
-    model = api.load(_CHECKPOINT.value)
+    model = api.load(checkpoint)
     if _DTYPE.value is not None:
       model = model.in_dtype(_DTYPE.value)
     settings = api.Settings(
@@ -92,7 +94,7 @@ def main() -> None:
     )
     results = api.stream(model, _lines(source), _decoding(model), settings)
     progress = GenerationProgress(source)
-    with _writer(_OUTPUT.value) as output:
+    with _writer(output_path) as output:
       for result in results:
         output.write(_line(model, result) + "\n")
         progress.add(len(result.token_ids))
@@ -136,6 +138,16 @@ def _line(model: api.Model, result: api.Result) -> str:
   return json.dumps(fields, ensure_ascii=False)
 
 
+def _output_path(path: str) -> str:
+  """Returns a path to which all can be written that is decoded."""
+  if path == "-":
+    return path
+  path = local_path(path, "--output")
+  if os.path.isdir(path):
+    raise UserError(f"--output={path} is a folder: name a file in it")
+  return path
+
+
 @contextlib.contextmanager
 def _reader(path: str) -> Iterator[TextIO]:
   """Yields a text file in which only a line feed ends a line."""
@@ -145,7 +157,7 @@ def _reader(path: str) -> Iterator[TextIO]:
     yield sys.stdin
     return
   try:
-    file = open(path, **options)  # noqa: SIM115
+    file = open(local_path(path, "--input"), **options)  # noqa: SIM115
   except OSError as error:
     raise UserError(f"--input={path} can't be read: {error.strerror}") from error
   with file:
@@ -154,7 +166,7 @@ def _reader(path: str) -> Iterator[TextIO]:
 
 @contextlib.contextmanager
 def _writer(path: str) -> Iterator[TextIO]:
-  """Yields a file that takes its name once it is complete."""
+  """Yields a file that takes its name once it is complete; devices are written to."""
   if path == "-":
     # A reader of the pipe gets every line as soon as it is written.
     sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
@@ -168,4 +180,4 @@ def _writer(path: str) -> Iterator[TextIO]:
 
 
 if __name__ == "__main__":
-  run_flags(main)
+  runner.run_flags(main)

@@ -9,6 +9,7 @@
 # On a machine with GPUs each process gets an equal share of them, in order; otherwise
 # each has DEVICES (default 1) CPU devices. When one process fails, the others are
 # terminated and its exit status is that of this script. Process 0 writes the log.
+# After SIGTERM (status 75) or Ctrl-C (130) all have saved: the same command goes on.
 set -euo pipefail
 devices="${DEVICES:-1}"
 if (($# < 2)) || [[ ! $1 =~ ^[1-9][0-9]*$ ]]; then
@@ -36,7 +37,6 @@ if ((gpus % count)); then
   exit 2
 fi
 
-# A process may save a checkpoint on SIGTERM, so SIGKILL follows only after 5 s.
 pids=()
 terminate_all() {
   local _
@@ -48,6 +48,14 @@ terminate_all() {
   kill -KILL "${pids[@]}" 2>/dev/null || true
 }
 trap terminate_all EXIT
+# Told to stop, the processes save and end by themselves.
+stopped=
+stop() {
+  stopped="$1"
+  kill "${pids[@]}" 2>/dev/null || true
+}
+trap 'stop 130' INT
+trap 'stop 75' TERM
 for ((index = 0; index < count; index++)); do
   if ((gpus)); then
     share=$((gpus / count))
@@ -61,6 +69,12 @@ for ((index = 0; index < count; index++)); do
     "--distributed=localhost:$port,$count,$index" &
   pids+=($!)
 done
-for ((index = 0; index < count; index++)); do
-  wait -n
+status=0
+for ((index = 0; index < count && status == 0; index++)); do
+  wait -n || status=$?
 done
+if [[ -n $stopped ]]; then
+  while [[ -n $(jobs -pr) ]]; do wait || true; done
+  status="$stopped"
+fi
+exit "$status"

@@ -72,7 +72,8 @@ for ((attempt = 1; attempt <= ATTEMPTS; attempt++)); do
   status=$?
   sleep "$WAIT" # a VM being preempted still looks healthy for a while
   now="$(state)"
-  if is_ready "$now"; then exit "$status"; fi # the command itself failed
+  # 75: told to stop, the command has saved and goes on. Otherwise it has failed.
+  if is_ready "$now" && ((status != 75)); then exit "$status"; fi
   log "$TPU is ${now:-missing}: attempt $attempt of $ATTEMPTS ended"
 done
 exit 1

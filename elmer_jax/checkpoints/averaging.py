@@ -15,6 +15,7 @@ import numpy as np
 from absl import logging
 
 from elmer_jax.checkpoints import orbax_checkpoint
+from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
 from elmer_jax.tokenizer.bpe import Vocabulary
 
@@ -55,7 +56,7 @@ def _keep_cache(run: str, path: Path) -> None:
     config = json.loads(path.read_text())
     data = config.setdefault("data", {})
     data["cache"] = data.get("cache") or str(Path(run).absolute() / "cache")
-    path.write_text(json.dumps(config, indent=2) + "\n")
+    write_whole(path, json.dumps(config, indent=2) + "\n")
 
 
 def mean_of_last(path: str, last: int) -> orbax_checkpoint.LoadedCheckpoint:

@@ -90,8 +90,8 @@ def evaluate(
     config: of the run.
     workdir: its folder.
     split: "test" or "validation". By default a fine-tuning is evaluated on its test
-      split, one of own pairs on validation; a pre-training is always evaluated on
-      validation.
+      split, one of own pairs without `data.test_files` on validation; a pre-training is
+      always evaluated on validation.
     decoding: the decoding strategy, by default the one the model was trained for.
     variant: distinguishes the files of other strategies: evaluation/SPLIT-VARIANT.json.
     oracle_length: whether to decode with the references' lengths as well.
@@ -201,5 +201,7 @@ def measured_split(config: ml_collections.ConfigDict, split: str | None = None) 
         "--split=test: a pre-training is evaluated on its validation split"
       )
     return "validation"
-  own = dataset_files.has_own_files(config)
-  return split or ("validation" if own else "test")
+  if split:
+    return split
+  has_test = not dataset_files.has_own_files(config) or config.data.test_files
+  return "test" if has_test else "validation"

@@ -20,7 +20,7 @@ import elmer_jax
 from elmer_jax import configuration
 from elmer_jax.commands import config_files, resolution
 from elmer_jax.configuration import RUN, Schema
-from elmer_jax.core import open_files, quiet
+from elmer_jax.core import open_files, quiet, signals
 from elmer_jax.core.errors import UserError
 
 Value = TypeVar("Value")
@@ -97,8 +97,11 @@ def _run(
       print(f"elmer_jax {elmer_jax.__version__}")
     else:
       _set_up_log()
+      signals.install()
       open_files.raise_limit()
       start(argv)
+  except signals.Stopped as stopped:
+    signals.end(stopped)
   except (UserError, flags.Error) as error:
     fail(str(error))
   except BrokenPipeError:

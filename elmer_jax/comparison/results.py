@@ -144,10 +144,12 @@ def _draws(
 
 def _statistics(evaluation: Evaluation) -> list[Statistics]:
   """Returns the statistics of each family of scores that the task has."""
-  targets, outputs = (
-    [text_metrics.one_line(line[side]) for line in evaluation.predictions]
-    for side in ("reference", "output")
-  )
+  lines = evaluation.predictions
+  outputs = [text_metrics.one_line(line["output"]) for line in lines]
+  targets = [
+    list(map(text_metrics.one_line, line.get("references", [line["reference"]])))
+    for line in lines
+  ]
   scores = _own_scores(evaluation.found)
   families = []
   if "rouge1" in scores:

@@ -3,6 +3,7 @@
 """Keeps messages that help nobody out of the log."""
 
 import contextlib
+import glob
 import importlib
 import os
 import sys
@@ -10,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 
 from absl import logging
+
+_ANY_TPU = {"TPU_ACCELERATOR_TYPE": "v5litepod-4", "TPU_WORKER_HOSTNAMES": "localhost"}
 
 
 @contextlib.contextmanager
@@ -26,10 +29,14 @@ def quiet() -> Iterator[None]:
 def quiet_native_libraries() -> None:
   """Lets TensorFlow and XLA report fatal errors only; call it before JAX is imported.
 
-  JAX sets another level where none is set.
+  JAX sets another level where none is set. Where libtpu is installed but there is no
+  TPU, it would complain of what it doesn't know about one.
   """
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-  os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+  settings = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
+  if not [*glob.glob("/dev/accel*"), *glob.glob("/dev/vfio/*")]:
+    settings |= _ANY_TPU
+  for name, value in settings.items():
+    os.environ.setdefault(name, value)
 
 
 def import_seqio() -> None:

@@ -5,7 +5,7 @@
 import dataclasses
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import ml_collections
 from absl import logging
@@ -19,13 +19,14 @@ from elmer_jax.data.cache.writer import write_cache
 from elmer_jax.data.datasets import dataset_files
 from elmer_jax.data.datasets.dataset import DatasetSpec
 from elmer_jax.data.datasets.local_files import (
-  pair_files_dataset,
-  text_files_dataset,
+  configured_dataset,
   with_distilled_training_split,
 )
 from elmer_jax.data.mixture_rates import parse_rates
 from elmer_jax.data.prepared_data import MixturePart
 from elmer_jax.tokenizer.bpe import Vocabulary
+
+FEW_PAIRS = 100  # fewer give scores that differ by chance
 
 
 def prepare(config: ml_collections.ConfigDict, workdir: str) -> Vocabulary:
@@ -51,7 +52,9 @@ def prepare(config: ml_collections.ConfigDict, workdir: str) -> Vocabulary:
   progress = PrepareProgress()
   parts = []
   for spec, rate in specs:
-    part = MixturePart(spec.name, spec.kind, rate or 0.0, list(spec.splits))
+    # The user's test files are read by `evaluate` alone and may change.
+    splits = [s for s in spec.splits if s != "test" or not config.data.test_files]
+    part = MixturePart(spec.name, spec.kind, rate or 0.0, splits)
     manifests = {}
     for split in part.splits:
       manifests[split] = write_cache(
@@ -62,6 +65,8 @@ def prepare(config: ml_collections.ConfigDict, workdir: str) -> Vocabulary:
         config.data.num_workers,
         progress,
       )
+    if dataset_files.has_own_files(config):
+      _log_sides(spec, manifests, bool(config.data.validation_files))
     if rate is None:
       # Mixed by the number of examples, every token is equally frequent.
       part = dataclasses.replace(part, rate=float(manifests["train"]["examples"]))
@@ -97,9 +102,10 @@ def task_dataset_specs(
 ) -> list[tuple[DatasetSpec, float | None]]:
   """Returns the datasets of `data.task` without `data.distilled`."""
   if dataset_files.has_own_files(config):
-    is_lplm = config.objective.name == "lplm"
-    files_dataset = text_files_dataset if is_lplm else pair_files_dataset
-    return [(files_dataset(config.data.task, config.data.files), 1.0)]
+    return [(configured_dataset(config, config.data.task), 1.0)]
+  for key in ("validation_files", "test_files"):
+    if config.data[key]:
+      raise UserError(f"data.{key} is for your own files, which data.files names")
   quiet.import_seqio()
   from elmer_jax.data import tasks
 
@@ -111,6 +117,26 @@ def task_dataset_specs(
     for split in spec.splits:
       spec.read(split)  # raises if files are missing, before anything is written
   return specs
+
+
+def _log_sides(
+  spec: DatasetSpec, manifests: Mapping[str, Mapping], has_own_validation: bool
+) -> None:
+  """Logs how many of the user's texts or pairs are on which side."""
+  noun = "document" if spec.kind == "lplm" else "pair"
+  train, validation = (manifests[s]["documents"] for s in ("train", "validation"))
+  together = "" if spec.kind == "lplm" else ", pairs of one source on one side"
+  origin = "" if has_own_validation else f" (held out of the same files{together})"
+  logging.info(
+    "%s to train on, %s to validate on%s",
+    *(count_of(train, noun), count_of(validation, noun), origin),
+  )
+  if spec.kind == "pairs" and validation < FEW_PAIRS:
+    logging.warning(
+      "%s to validate on: scores will differ by chance; data.validation_files and "
+      "data.test_files name more",
+      count_of(validation, noun),
+    )
 
 
 def _vocabulary(

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 import ml_collections
 
+from elmer_jax import configuration
 from elmer_jax.core.errors import UserError
 from elmer_jax.data.cache.cache import (
   Cache,
@@ -29,6 +30,11 @@ from elmer_jax.data.cache.cache import (
 )
 from elmer_jax.data.mixture_rates import parse_rates
 from elmer_jax.tokenizer.bpe import Vocabulary
+
+_FILE_KEYS = (
+  *("files", "validation_files", "distilled", "encoding"),
+  *("text_field", "source_field", "target_field"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,8 +88,8 @@ def read_parts(
   mixture = read_json(path)
   if mixture is None:
     return None
-  # Files of older versions have no key "distilled".
-  check_matches({"distilled": "", **mixture}, _files(config), path)
+  # Files of older versions lack the keys that these did not have.
+  check_matches(_files(configuration.default()) | mixture, _files(config), path)
   parts = [MixturePart(**part) for part in mixture["parts"]]
   rates = parse_rates(config.data.rates, [part.task for part in parts])
   return [
@@ -136,7 +142,8 @@ def open_part(
 
 
 def _files(config: ml_collections.ConfigDict) -> dict[str, str]:
-  return {"files": config.data.files, "distilled": config.data.distilled}
+  """Returns the keys that decide which texts were prepared."""
+  return {key: config.data[key] for key in _FILE_KEYS}
 
 
 def _root(config: ml_collections.ConfigDict, workdir: str) -> pathlib.Path:

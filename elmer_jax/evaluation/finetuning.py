@@ -31,7 +31,6 @@ from elmer_jax.core.wording import count_of
 from elmer_jax.data import tasks
 from elmer_jax.data.datasets import dataset_files
 from elmer_jax.data.datasets.dataset import DatasetSpec
-from elmer_jax.data.datasets.local_files import pair_files_dataset
 from elmer_jax.decoding import strategies
 from elmer_jax.decoding.strategies import (
   Autoregressive,
@@ -40,7 +39,7 @@ from elmer_jax.decoding.strategies import (
   SoftExit,
   Strategy,
 )
-from elmer_jax.evaluation import baselines, samples
+from elmer_jax.evaluation import baselines, own_pairs, samples
 from elmer_jax.generation import api, text_results
 from elmer_jax.metrics import text_metrics
 
@@ -84,7 +83,7 @@ def evaluate_finetuning(
     UserError: the task does not consist of pairs, or has no such split.
   """
   tasks.use_vocabulary(orbax_checkpoint.find_checkpoint(workdir)[0] / "vocabulary")
-  with _task(config) as task:
+  with _task(config, split) as (task, references_of):
     spec = task.source.spec
     if split not in spec.splits:
       has = ", ".join(spec.splits)
@@ -133,6 +132,9 @@ def evaluate_finetuning(
     {"source": source, "reference": reference, "output": result.text}
     for (source, reference), result in zip(evaluator.pairs, results, strict=True)
   ]
+  for line in predictions:
+    if len(several := references_of.get(line["source"], ())) > 1:
+      line["references"] = several
   if by_oracle:
     found["oracle_length"] = True
     for line, result in zip(predictions, by_oracle, strict=True):
@@ -178,14 +180,16 @@ def _model_systems(
 
 
 @contextlib.contextmanager
-def _task(config: ml_collections.ConfigDict) -> Iterator[seqio.Task]:
-  """Yields the task of a run; one of the user's own pairs exists within the context."""
+def _task(
+  config: ml_collections.ConfigDict, split: str
+) -> Iterator[tuple[seqio.Task, own_pairs.References]]:
+  """Yields the task of a run, and the references of sources that may have several.
+
+  One of the user's own pairs exists within the context.
+  """
   if dataset_files.has_own_files(config):
-    spec = pair_files_dataset("own_pairs", config.data.files)
-    try:
-      yield tasks.register_pairs(spec)
-    finally:
-      seqio.TaskRegistry.remove(spec.name)
+    with own_pairs.registered(config, split) as found:
+      yield found
     return
   with dataset_files.use_configured_files(config):
     specs = tasks.dataset_specs_of(config.data.task)
@@ -194,14 +198,14 @@ def _task(config: ml_collections.ConfigDict) -> Iterator[seqio.Task]:
         f"{config.data.task} can't be evaluated: it is not one task of source and "
         "target"
       )
-    yield seqio.TaskRegistry.get(specs[0][0].name)
+    yield seqio.TaskRegistry.get(specs[0][0].name), {}
 
 
 class _Evaluator:
   """A `seqio.Evaluator` of one split of one task, or of `examples` drawn from it.
 
   Attributes:
-    pairs: source and reference of every example.
+    pairs: source and (first) reference of every example.
   """
 
   def __init__(self, task: seqio.Task, model: api.Model, split: str, examples: int):

@@ -47,7 +47,7 @@ def distill(
   Raises:
     UserError: the file exists, or the teacher is not autoregressive.
   """
-  path = Path(output)
+  path = Path(output).resolve()
   if path.exists():
     raise UserError(f"--output={output} exists already: name a new file")
   teacher = api.load(workdir)
@@ -63,6 +63,8 @@ def distill(
   made_by = f"{orbax_checkpoint.find_checkpoint(workdir)} {search} {batch_size}"
   digest = hashlib.blake2b(made_by.encode(), digest_size=4).hexdigest()
   unfinished = path.with_name(f"{path.name}.{digest}.unfinished")
+  if unfinished.is_symlink():
+    raise UserError(f"{unfinished} is a link: delete it")
   _write(teacher, decoding, _training_pairs(config), unfinished, batch_size)
   unfinished.replace(path)
   logging.info("%s is complete", output)

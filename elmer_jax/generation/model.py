@@ -11,6 +11,7 @@ import jax
 from elmer_jax import configuration
 from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.paths import local_path
 from elmer_jax.decoding import decoding_model, off_ramps
 from elmer_jax.decoding.decoding_model import DecodingParams
 from elmer_jax.decoding.gate import gate_file
@@ -161,6 +162,7 @@ def load(path: str) -> Model:
   Raises:
     UserError: there is none at this path, or it has another format.
   """
+  path = local_path(path, "path")
   loaded = orbax_checkpoint.load(path)
   vocabulary = Vocabulary.load(loaded.vocabulary)
   if vocabulary.size != loaded.config.vocabulary_size:

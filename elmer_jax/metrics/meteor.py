@@ -39,7 +39,9 @@ def meteor(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, floa
       )
     command = ["java", _MEMORY, "-Dfile.encoding=UTF-8", "-jar", str(program)]
     command += [*map(str, paths), "-l", "en", "-norm", "-q"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+      command, capture_output=True, text=True, check=False, start_new_session=True
+    )
   try:
     # With -q: the score of every text, and that of all as the last line.
     return {"meteor": 100 * float(done.stdout.split()[-1])}

@@ -15,6 +15,7 @@ SCORE_NAMES = {
   "bleu3": "BLEU-3",
   "bleu4": "BLEU-4",
   "meteor": "METEOR",
+  "chrf": "chrF",
   "distinct1": "Distinct-1",
   "distinct2": "Distinct-2",
 }

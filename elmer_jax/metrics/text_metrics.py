@@ -16,9 +16,13 @@ bleu1 … bleu4   corpus BLEU: geometric mean of the precisions of 1- to n-grams
     the brevity penalty. Package sacrebleu, tokens "13a", lower case, no smoothing: a
     precision of 0 makes it 0.
 meteor   METEOR 1.5 for English over all texts, normalised, default weights (`meteor`).
+chrf   mean over examples of chrF2, of characters in any script (package sacrebleu).
 distinct1, distinct2   different words (bigrams) per 100 words (bigrams) of all outputs;
     tokens as for BLEU.
 distinct_outputs   the share, 0 to 1, of different texts among the outputs.
+
+A target is a text, or a list of them: several references. ROUGE and chrF then take the
+best of them, BLEU matches the words of any.
 """
 
 import functools
@@ -34,6 +38,7 @@ from elmer_jax.metrics.meteor import meteor as meteor
 ROUGE = ("rouge1", "rouge2", "rougeL")
 
 Scores = dict[str, float]
+Target = str | Sequence[str]
 
 _NO_WORD = re.compile("[^a-z0-9]+")
 
@@ -50,24 +55,31 @@ def lines(text: str, *, example: Mapping | None = None, is_target: bool = False)
   return "\n".join(filter(None, (" ".join(line.split()) for line in text.split("\n"))))
 
 
-def rouge(targets: Sequence[str], predictions: Sequence[str]) -> Scores:
+def references(target: Target) -> list[str]:
+  """Returns the references of a target."""
+  return [target] if isinstance(target, str) else list(target)
+
+
+def rouge(targets: Sequence[Target], predictions: Sequence[str]) -> Scores:
   """Returns ROUGE-1, ROUGE-2 and ROUGE-L; see the top of this file."""
   return _rouge(targets, predictions, ROUGE)
 
 
-def rouge_with_lsum(targets: Sequence[str], predictions: Sequence[str]) -> Scores:
+def rouge_with_lsum(targets: Sequence[Target], predictions: Sequence[str]) -> Scores:
   """Returns ROUGE-1, ROUGE-2, ROUGE-L and ROUGE-Lsum."""
   return _rouge(targets, predictions, (*ROUGE, "rougeLsum"))
 
 
-def bleu(targets: Sequence[str], predictions: Sequence[str], order: int = 4) -> Scores:
+def bleu(
+  targets: Sequence[Target], predictions: Sequence[str], order: int = 4
+) -> Scores:
   """Returns BLEU-1 to BLEU-`order`; see the top of this file."""
   counts = bleu_counts(targets, predictions, order).sum(0)
   return {name: float(score) for name, score in bleu_from_counts(counts).items()}
 
 
 def bleu_counts(
-  targets: Sequence[str], predictions: Sequence[str], order: int = 4
+  targets: Sequence[Target], predictions: Sequence[str], order: int = 4
 ) -> np.ndarray:
   """Returns the sufficient statistics of BLEU per example, float64 [n, 2 + 2 · order].
 
@@ -84,7 +96,7 @@ def bleu_counts(
   )
   rows = []
   for target, prediction in zip(targets, predictions, strict=True):
-    found = metric.sentence_score(prediction, [target])
+    found = metric.sentence_score(prediction, references(target))
     rows.append([found.sys_len, found.ref_len, *found.counts, *found.totals])
   return np.array(rows, np.float64)
 
@@ -102,18 +114,30 @@ def bleu_from_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
   }
 
 
-def bleu2(targets: Sequence[str], predictions: Sequence[str]) -> Scores:
+def bleu2(targets: Sequence[Target], predictions: Sequence[str]) -> Scores:
   """Returns BLEU-1 and BLEU-2, which papers about dialogue report."""
   return bleu(targets, predictions, order=2)
 
 
-def distinct_outputs(targets: Sequence[str], predictions: Sequence[str]) -> Scores:
+def chrf(targets: Sequence[Target], predictions: Sequence[str]) -> Scores:
+  """Returns chrF; see the top of this file."""
+  from sacrebleu.metrics import CHRF
+
+  metric = CHRF()
+  scores = [
+    metric.sentence_score(prediction, references(target)).score
+    for target, prediction in zip(targets, predictions, strict=True)
+  ]
+  return {"chrf": float(np.mean(scores))}
+
+
+def distinct_outputs(targets: Sequence[Target], predictions: Sequence[str]) -> Scores:
   """Returns the share, 0 to 1, of different texts among the predictions."""
   del targets
   return {"distinct_outputs": len(set(predictions)) / len(predictions)}
 
 
-def distinct_n(targets: Sequence[str], predictions: Sequence[str]) -> Scores:
+def distinct_n(targets: Sequence[Target], predictions: Sequence[str]) -> Scores:
   """Returns Distinct-1 and Distinct-2; see the top of this file."""
   del targets
   from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
@@ -137,19 +161,19 @@ def share_without_words(texts: Sequence[str]) -> float:
 
 
 def _rouge(
-  targets: Sequence[str], predictions: Sequence[str], names: tuple[str, ...]
+  targets: Sequence[Target], predictions: Sequence[str], names: tuple[str, ...]
 ) -> Scores:
   each = rouge_per_example(targets, predictions, names)
   return {name: float(scores.mean()) for name, scores in each.items()}
 
 
 def rouge_per_example(
-  targets: Sequence[str], predictions: Sequence[str], names: tuple[str, ...] = ROUGE
+  targets: Sequence[Target], predictions: Sequence[str], names: tuple[str, ...] = ROUGE
 ) -> dict[str, np.ndarray]:
   """Returns each ROUGE score of every example, float64 [n]."""
   scorer = _scorer(names)
   found = [
-    scorer.score(target, prediction)
+    scorer.score_multi(references(target), prediction)
     for target, prediction in zip(targets, predictions, strict=True)
   ]
   return {

@@ -19,7 +19,7 @@ from absl import logging
 from jax._src import clusters, distributed  # the key-value store has no public name
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.parallel import rendezvous
+from elmer_jax.parallel import rendezvous, stopping
 
 TIMEOUT_SECONDS = 300  # by default, for the start and for barriers
 _MAX_TIMEOUT_SECONDS = 24 * 3600
@@ -53,6 +53,7 @@ def start(distributed: str, timeout: float = TIMEOUT_SECONDS) -> None:
   rendezvous.wait_for_all(address, options["num_processes"], index, timeout)
   if index == 0:
     options["coordinator_bind_address"] = rendezvous.bind_address(address)
+  stopping.disable_until_deferred()
   try:
     jax.distributed.initialize(**options, initialization_timeout=int(timeout) + 1)
   except (RuntimeError, ValueError) as error:

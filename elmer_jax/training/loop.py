@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training loop, from top to bottom: mesh, data, model, step, restore, loop."""
 
+import contextlib
+
 import jax
 import ml_collections
 from absl import logging
@@ -13,7 +15,7 @@ from elmer_jax.core.compile_cache import log_compilation
 from elmer_jax.core.wording import count_of
 from elmer_jax.data import loader
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.parallel import processes, sharding
+from elmer_jax.parallel import processes, sharding, stopping
 from elmer_jax.parallel.mesh import make_mesh
 from elmer_jax.tokenizer.bpe import Vocabulary
 from elmer_jax.training.metric_writer import MetricWriter
@@ -75,12 +77,13 @@ def train(
   writer = MetricWriter(workdir, first_step, active=is_first)
   throughput = Throughput(config, model_config)
   metrics = TrainMetrics(config, writer, timers, throughput, batches.examples)
+  metrics.resume(metadata)
   profiler = StepProfiler(config, workdir, active=is_first)
 
   def save(state: TrainState) -> None:
     with timers.measure("checkpoint"):
       metadata = _checkpoint_metadata(config, model_config, timers)
-      orbax_checkpoint.save(manager, state, metadata)
+      orbax_checkpoint.save(manager, state, metadata | metrics.metadata())
 
   def evaluate(step: int, state: TrainState) -> None:
     with timers.measure("evaluation"):
@@ -93,7 +96,7 @@ def train(
 
   # Loop.
   timers.end_start()
-  with jax.set_mesh(mesh):
+  with jax.set_mesh(mesh), contextlib.ExitStack() as stack:
     if first_step == 0:
       evaluate(0, state)
     metrics.restart_clock(first_step)
@@ -105,9 +108,12 @@ def train(
         state, values = program.train_step(state, batch, config.seed)
         if step == first_step + 1:
           metrics.restart_clock(first_step)  # exclude compilation from the rates
+          # Only now there is something to save.
+          should_stop = stack.enter_context(stopping.deferred())
         metrics.add(step, values)
+      stops = should_stop(step)
       evaluates = step % config.train.eval_every == 0 or step == steps
-      saves = step % config.checkpoint.every == 0 or step == steps
+      saves = step % config.checkpoint.every == 0 or step == steps or stops
       if evaluates or saves:
         metrics.flush()
         if evaluates:
@@ -115,12 +121,16 @@ def train(
         if saves:
           save(state)
         metrics.restart_clock(step)
+      if stops:
+        break
     with timers.measure("checkpoint"):
       manager.wait_until_finished()
-  manager.close()
-  writer.close()
-  if is_first:
-    timers.write_summary(workdir, metrics.rates)
+    manager.close()
+    writer.close()
+    if is_first:
+      timers.write_summary(workdir, metrics.rates)
+    if stops and step < steps:
+      logging.info("step %d of %d is saved: the same command goes on", step, steps)
   return timers.total_seconds
 
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training metrics: means over steps, rates, and the lines of the log."""
 
+import dataclasses
 import math
-import statistics
 import time
 
 import ml_collections
@@ -44,12 +44,21 @@ class TrainMetrics:
     self._pending: tuple[int, dict] | None = None
     self._first_line: float | None = None
     self._last_line = -math.inf
+    self._written, self._logged = _Means(), _Means()  # since the last point, line
     self.rates: dict[str, float] = {}
     self.restart_clock(0)
 
   def restart_clock(self, step: int) -> None:
     """Starts measuring rates at `step`: excludes an evaluation, a save or compiling."""
-    self._written, self._logged = _Window(step), _Window(step)
+    self._write_clock, self._log_clock = _Clock(step), _Clock(step)
+
+  def resume(self, metadata: dict) -> None:
+    """Takes over what an earlier start had not written at its last save."""
+    self._written = _Means(**metadata.get("unwritten_metrics", {}))
+
+  def metadata(self) -> dict:
+    """Returns what `resume` takes, as JSON: points are the same after any stop."""
+    return {"unwritten_metrics": dataclasses.asdict(self._written)}
 
   def add(self, step: int, values: dict) -> None:
     """Takes the metrics of `step`, still being computed, and fetches the last ones."""
@@ -63,10 +72,15 @@ class TrainMetrics:
     step, values = self._pending
     self._pending = None
     fetched = {name: float(value) for name, value in values.items()}
-    for window in (self._written, self._logged):
-      window.rows.append(fetched)
+    tokens = fetched.pop("tokens")
+    for clock, means in (
+      (self._write_clock, self._written),
+      (self._log_clock, self._logged),
+    ):
+      clock.tokens += tokens
+      means.add(fetched)
     if step % self._log_every == 0 or step == self._steps:
-      self._write(step)
+      self._write(step, fetched["learning_rate"])
     if self._line_is_due() or step == self._steps:
       self._log(step)
 
@@ -78,45 +92,59 @@ class TrainMetrics:
     return now - self._last_line >= pause
 
   def _log(self, step: int) -> None:
-    means, seconds, steps = self._logged.means(step)
-    tokens = means.pop("tokens") * len(self._logged.rows)
+    means, rates = self._logged.values(), self._log_clock.rates(step)
     line = (
       f"step {step:,}/{self._steps:,}  epoch {step / self._steps_per_epoch:.1f}  "
       f"loss {means['loss']:.3f}  accuracy {means['accuracy']:.3f}"
     )
     if self._first_line is not None:  # a single step gives no rate
-      left = format_duration((self._steps - step) * seconds / steps)
-      line += f"  {tokens / seconds:,.0f} tokens/s  {left} left"
+      left = format_duration((self._steps - step) / rates["steps_per_second"])
+      line += f"  {rates['tokens_per_second']:,.0f} tokens/s  {left} left"
     logging.info("%s", line)
     self._last_line = time.monotonic()
     self._first_line = self._first_line or self._last_line
-    self._logged = _Window(step)
+    self._logged, self._log_clock = _Means(), _Clock(step)
 
-  def _write(self, step: int) -> None:
-    means, seconds, steps = self._written.means(step)
-    rates = {
-      "tokens_per_second": means.pop("tokens") * len(self._written.rows) / seconds,
-      "steps_per_second": steps / seconds,
-    }
+  def _write(self, step: int, learning_rate: float) -> None:
+    rates = self._write_clock.rates(step)
     self.rates = self._throughput.per_chip(**rates)
+    means = self._written.values()
     means["epoch"] = step / self._steps_per_epoch
-    means["learning_rate"] = self._written.rows[-1]["learning_rate"]
+    means["learning_rate"] = learning_rate
     self._writer.write(
       step, "train", means | rates | self.rates | self._timers.metrics()
     )
-    self._written = _Window(step)
+    self._written, self._write_clock = _Means(), _Clock(step)
 
 
-class _Window:
-  """The metrics of the steps after `step`, and the time that they take."""
+@dataclasses.dataclass
+class _Means:
+  """Means over steps, from sums that a checkpoint can store."""
+
+  count: int = 0
+  sums: dict[str, float] = dataclasses.field(default_factory=dict)
+
+  def add(self, values: dict[str, float]) -> None:
+    self.count += 1
+    for name, value in values.items():
+      self.sums[name] = self.sums.get(name, 0.0) + value
+
+  def values(self) -> dict[str, float]:
+    return {name: value / self.count for name, value in self.sums.items()}
+
+
+class _Clock:
+  """Measures rates of the steps after `step`."""
 
   def __init__(self, step: int):
-    self.rows: list[dict[str, float]] = []
+    self.tokens = 0.0
     self._step, self._start = step, time.monotonic()
 
-  def means(self, step: int) -> tuple[dict[str, float], float, int]:
-    """Returns the means of the metrics, and the seconds and steps until `step`."""
-    columns = {name: [row[name] for row in self.rows] for name in self.rows[0]}
-    means = {name: statistics.fmean(column) for name, column in columns.items()}
+  def rates(self, step: int) -> dict[str, float]:
+    """Returns tokens and steps per second until `step`."""
     seconds = max(time.monotonic() - self._start, 1e-9)
-    return means, seconds, max(step - self._step, 1)
+    steps = max(step - self._step, 1)
+    return {
+      "tokens_per_second": self.tokens / seconds,
+      "steps_per_second": steps / seconds,
+    }

@@ -151,7 +151,7 @@ def test_a_start_that_made_nothing_does_not_claim_the_folder(tmp_path):
 
 
 def test_init_from_brings_its_sizes(trained, caplog):
-  with caplog.at_level("INFO"):
+  with caplog.at_level("INFO", logger="absl"):
     config = config_of(*PAIRS, *SHORT, "--workdir=w", f"--config.init_from={trained}")
   sizes = configuration.model_config(config, config.data.vocabulary_size)
   stored = orbax_checkpoint.load(str(trained)).config

@@ -3,6 +3,7 @@
 """`prepare` completes missing data and refuses data that doesn't match."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -208,3 +209,27 @@ def test_a_line_of_a_hundred_megabytes_takes_bounded_memory(config, workdir, tmp
   arguments = [sys.executable, "-c", code, json.dumps(config.to_dict()), workdir]
   done = subprocess.run(arguments, check=True, capture_output=True, text=True)
   assert int(done.stdout) < 1_500_000
+
+
+def test_the_sides_of_own_pairs_are_logged_and_few_are_a_warning(tmp_path, caplog):
+  lines = [f'{{"source": "s{n}", "target": "t"}}\n' for n in range(700)]
+  for name, part in (("train", lines), ("more", lines[:100]), ("few", lines[:1])):
+    (tmp_path / f"{name}.jsonl").write_text("".join(part))
+
+  def logged(validation: str) -> str:
+    config = tiny.configure(objective__name="last_layer", data__task="text_pairs")
+    config.data.vocabulary_size = 280
+    config.data.files = str(tmp_path / "train.jsonl")
+    config.data.validation_files = validation and str(tmp_path / validation)
+    caplog.clear()
+    with caplog.at_level("INFO", logger="absl"):
+      prepare(config, str(tmp_path / f"run-{validation}"))
+    return caplog.text
+
+  held_out = logged("")
+  assert re.search(r"\d{3} pairs to train on, \d\d? pairs to validate on", held_out)
+  assert "held out of the same files, pairs of one source on one side" in held_out
+  assert "pairs to validate on: scores will differ by chance" in held_out
+  assert "100 pairs to validate on" in logged("more.jsonl")
+  assert "by chance" not in caplog.text and "held out" not in caplog.text
+  assert "1 pair to validate on: scores will differ" in logged("few.jsonl")

@@ -14,6 +14,7 @@ import zstandard
 from elmer_jax.core.errors import UserError
 from elmer_jax.data.readers import documents_and_pairs, text_files
 from elmer_jax.data.readers.documents_and_pairs import read_documents, read_pairs
+from elmer_jax.data.readers.file_format import ReadOptions
 from elmer_jax.data.readers.text_files import expand_files
 
 
@@ -91,7 +92,7 @@ def test_documents_of_text_and_json_lines(tmp_path, suffix):
 
 def test_other_fields_can_hold_the_text(tmp_path):
   path = write(tmp_path / "a.jsonl", jsonl({"text": "no", "body": "yes"}))
-  assert list(read_documents([path], field="body")) == ["yes"]
+  assert list(read_documents([path], ReadOptions(text_field="body"))) == ["yes"]
 
 
 def test_several_compressed_frames_are_read_as_one_file(tmp_path):
@@ -130,7 +131,6 @@ def test_damaged_files_raise(tmp_path, suffix):
     ("a.txt.gz", b"", "a.txt.gz is empty"),
     ("a.txt", b"PK\x03\x04\x00\x00binary", "not UTF-8 text"),
     ("a.txt", "Привет, мир".encode("cp1251") * 9, "not UTF-8 text"),
-    ("a.txt", "text".encode("utf-16"), "not UTF-8 text"),
     ("a.jsonl", jsonl({"text": "x"}) + b"{oops\n", "a.jsonl, line 2: not JSON"),
     ("a.jsonl", jsonl(["text"]), "line 1: not a JSON object"),
     ("a.jsonl", jsonl({"text": 1}), "line 1: field 'text' is not a string"),
@@ -260,9 +260,9 @@ def test_pairs_of_json_lines_and_columns(tmp_path, suffix):
     ("a.jsonl", jsonl({"source": " ", "target": "t"}), "line 1: the source is empty"),
     ("a.tsv", "s\tt\ns\t \n", "a.tsv, line 2: the target is empty"),
     ("a.tsv", "s\tt\nst\n", "line 2: 1 columns"),
-    ("a.tsv", "s\tt\tu\n", "line 1: 3 columns"),
+    ("a.tsv", "s\tt\tu\n", "no column source, target; its columns are s, t, u"),
     ("a.tsv", "source\ttarget\n", "a.tsv holds no pair"),
-    ("a.txt", "s\tt\n", "read from .jsonl and .tsv"),
+    ("a.txt", "some words\n", "a.txt holds no pairs: they are read from JSONL"),
   ],
 )
 def test_malformed_pairs_raise_with_file_and_line(tmp_path, name, content, message):

@@ -240,6 +240,30 @@ def test_own_pairs_are_evaluated_on_their_validation_split(tmp_path):
   assert drawn["examples"] == 2 < found["examples"]
 
 
+def test_own_test_files_are_scored_with_all_references_of_a_source(tmp_path):
+  rows = [{"source": f"Where is {n}?", "target": f"Here is {n}."} for n in range(60)]
+  tests = [
+    {"source": "Where?", "target": ["Here.", "There."]},
+    {"source": "Who?", "target": "He."},
+    {"source": "Where?", "target": "Nowhere."},
+  ]
+  for name, content in (("train", rows), ("test", tests)):
+    (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, content)))
+  config = configure(data__task="text_pairs")
+  config.data.files = str(tmp_path / "train.jsonl")
+  config.data.test_files = str(tmp_path / "test.jsonl")
+  tiny_run.write(config, tmp_path / "run", tiny_text.vocabulary())
+  command(config, tmp_path / "run")
+  folder = tmp_path / "run" / "evaluation"
+  found = json.loads((folder / "test.json").read_text())
+  assert found["examples"] == 2 and "chrf" in found["systems"]["soft_exit"]
+  lines = map(json.loads, (folder / "predictions.jsonl").read_text().splitlines())
+  assert [(line["reference"], line.get("references")) for line in lines] == [
+    ("Here.", ["Here.", "There.", "Nowhere."]),
+    ("He.", None),
+  ]
+
+
 def test_an_autoregressive_model_has_no_exits_in_its_report(task, tmp_path):
   config = configure(data__task="tiny_summary")
   config.objective.name = "autoregressive"

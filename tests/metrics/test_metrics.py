@@ -18,6 +18,22 @@ def test_rouge_by_hand():
   assert found == pytest.approx({"rouge1": 400 / 6, "rouge2": 20, "rougeL": 400 / 6})
 
 
+def test_the_best_of_several_references_counts():
+  targets, prediction = ["a dog barks", "the cat sat"], ["the cat sat"]
+  for metric in (text_metrics.rouge, text_metrics.bleu2, text_metrics.chrf):
+    several = metric([targets], prediction)
+    assert several == metric([targets[1]], prediction)
+    assert several != metric([targets[0]], prediction)
+
+
+def test_chrf_compares_texts_of_any_script():
+  target, near, far = "кошка сидит", "кошки сидят", "собака лает"
+  scores = [text_metrics.chrf([target], [text])["chrf"] for text in (target, near, far)]
+  assert scores[0] == 100 and scores[0] > scores[1] > scores[2]
+  assert text_metrics.rouge([target], [target])["rougeL"] == 0
+  assert text_metrics.share_without_words([target, "a cat"]) == 0.5
+
+
 def test_rouge_is_the_mean_of_f_measures():
   found = text_metrics.rouge(["a b c d", "x y"], ["a b", "z"])
   assert found == pytest.approx({"rouge1": 100 / 3, "rouge2": 25, "rougeL": 100 / 3})

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """When the log has a line, and what the metrics file has."""
 
-import logging
-
 import pytest
 import tiny
 
@@ -40,7 +38,7 @@ def steps_logged(caplog) -> list[int]:
 
 
 def test_the_log_has_the_first_step_and_then_lines_by_time(caplog, monkeypatch):
-  with caplog.at_level(logging.INFO):
+  with caplog.at_level("INFO", logger="absl"):
     train(steps=40, log_every=1)
   assert steps_logged(caplog) == [1, 40]
   assert "epoch 0.5 " in caplog.messages[0] and "tokens/s" not in caplog.messages[0]
@@ -50,7 +48,7 @@ def test_the_log_has_the_first_step_and_then_lines_by_time(caplog, monkeypatch):
   caplog.clear()
   monkeypatch.setattr(train_metrics, "_LINE_SECONDS", 0.0)
   monkeypatch.setattr(train_metrics, "_LINE_SHARE", 0.0)
-  with caplog.at_level(logging.INFO):
+  with caplog.at_level("INFO", logger="absl"):
     train(steps=4, log_every=100)
   assert steps_logged(caplog) == [1, 2, 3, 4]
 

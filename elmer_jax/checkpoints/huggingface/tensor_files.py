@@ -12,6 +12,7 @@ import numpy as np
 from elmer_jax.checkpoints.huggingface.torch_file import TorchFile
 from elmer_jax.core.atomic_files import replacing
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.paths import is_plain_name
 
 SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
 
@@ -74,6 +75,8 @@ def find(folder: pathlib.Path) -> list[pathlib.Path]:
         f"{index} is damaged: it has no map from tensors to files"
       ) from None
     for shard in shards:
+      if not is_plain_name(shard):
+        raise UserError(f"{index} lists {shard}, which is not the name of a file")
       if not (folder / shard).exists():
         raise UserError(f"{folder / shard} is missing; {index.name} lists it")
     return [folder / shard for shard in shards]
@@ -106,4 +109,3 @@ def write(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
   with replacing(path) as temporary:
     # transformers requires the format.
     numpy.save_file(contiguous, temporary, metadata={"format": "pt"})
-    temporary.chmod(0o644)  # safetensors creates files with mode 600

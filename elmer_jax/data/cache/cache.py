@@ -25,6 +25,7 @@ import numpy as np
 
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.paths import is_plain_name
 from elmer_jax.data.cache import records
 from elmer_jax.tokenizer.bpe import Vocabulary
 
@@ -170,6 +171,9 @@ def open_cache(directory: str | os.PathLike, key: CacheKey | None = None) -> Cac
   if key is not None:
     check_matches(manifest, key.manifest(), directory)
   shards = manifest["shards"]
+  for shard in shards:
+    if not is_plain_name(shard["file"]):
+      raise _damaged(directory, f"{shard['file']} is not the name of a shard")
   # On a network file system a size takes as long as a read.
   with concurrent.futures.ThreadPoolExecutor(32) as threads:
     sizes = threads.map(_size, [directory / shard["file"] for shard in shards])

@@ -21,6 +21,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
+from elmer_jax.core import signals
 from elmer_jax.core.atomic_files import replacing
 from elmer_jax.core.errors import UserError
 from elmer_jax.data.cache import cache
@@ -169,7 +170,8 @@ def _write_shards(
       if finished := read_finished(job):
         yield finished, False
         continue
-      running.add(pool.submit(_write_in_worker, job))
+      with signals.interrupts_blocked_in_children():
+        running.add(pool.submit(_write_in_worker, job))
       # One shard for each worker and one that waits: bounds the memory.
       while len(running) > num_workers:
         done, running = concurrent.futures.wait(running, None, "FIRST_COMPLETED")

@@ -8,11 +8,11 @@ without seqio.
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Literal
+
+from elmer_jax.data.readers.file_format import Kind as Kind
 
 # One document or pair: a text, or a source text and a target text.
 Item = str | tuple[str, str]
-Kind = Literal["lplm", "pairs"]
 
 # Separates the parts of a source text, such as an answer and its context.
 SEPARATOR = " [SEP] "

@@ -12,6 +12,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator
 
+from elmer_jax.core.errors import UserError
 from elmer_jax.data.datasets.dataset import DatasetSpec, Item, Kind, num_characters
 
 # On average one item in HELD_OUT_ONE_IN is held out for validation.
@@ -28,9 +29,9 @@ def with_held_out_split(
 ) -> DatasetSpec:
   """Returns a data set with the splits "train" and "validation".
 
-  If the hash selects no item, the item with the smallest hash is held out. If that is a
-  document with more than a tenth of all the text, only its end is held out, so that
-  even a single document gives validation text.
+  If the hash selects no item or all, the item with the smallest hash is held out. If
+  that is a document with more than a tenth of all the text, only its end is held out,
+  so that even a single document gives validation text.
 
   Args:
     name: of the data set.
@@ -56,10 +57,10 @@ def with_held_out_split(
 
 @dataclasses.dataclass(frozen=True)
 class _Fallback:
-  """The item that is held out if the hash selects none.
+  """The item that is held out if the hash selects none, or all.
 
   Attributes:
-    smallest_hash: of all items; None if the hash selects an item.
+    smallest_hash: of all items; None if the hash selects some items.
     tail: number of characters to hold out from the end of that item; 0 for all.
   """
 
@@ -68,18 +69,26 @@ class _Fallback:
 
   @classmethod
   def find(cls, items: Iterable[Item]) -> "_Fallback":
-    smallest, smallest_hash, total = None, None, 0
+    smallest, total = None, 0
+    hashes, selected = set(), set()  # at most two of each are needed
     for item in items:
       item_hash = _hash(item)
-      if item_hash % HELD_OUT_ONE_IN == 0:
+      selected.add(item_hash % HELD_OUT_ONE_IN == 0)
+      if len(selected) == 2:
         return cls()
       total += num_characters(item)
-      if smallest_hash is None or item_hash < smallest_hash:
-        smallest, smallest_hash = item, item_hash
+      if smallest is None or item_hash < min(hashes):
+        smallest = item
+      hashes = {min(hashes | {item_hash}), max(hashes | {item_hash})}
+    if isinstance(smallest, tuple) and len(hashes) == 1:
+      raise UserError(
+        "all pairs have the same source, so none can be held out for validation: name "
+        "files with other pairs by --config.data.validation_files"
+      )
     if not isinstance(smallest, str) or len(smallest) <= total / 10:
-      return cls(smallest_hash)
+      return cls(min(hashes, default=None))
     tail = max(total // HELD_OUT_ONE_IN, MIN_TAIL_CHARACTERS)
-    return cls(smallest_hash, min(tail, len(smallest) // 2))
+    return cls(min(hashes), min(tail, len(smallest) // 2))
 
   def select(self, item: Item, split: str) -> Item | None:
     """Returns the part of an item that belongs to a split, None if there is none."""
@@ -90,7 +99,9 @@ class _Fallback:
       # Cut after the last white space before the tail, so that no word is divided.
       cut = max(item.rfind(space, 0, end) for space in " \n") + 1 or end
       return item[cut:] if is_validation else item[:cut]
-    held_out = item_hash % HELD_OUT_ONE_IN == 0 or item_hash == self.smallest_hash
+    held_out = item_hash % HELD_OUT_ONE_IN == 0
+    if self.smallest_hash is not None:
+      held_out = item_hash == self.smallest_hash
     return item if held_out == is_validation else None
 
 

@@ -182,7 +182,11 @@ def _read_docstrings(files: list[tuple[str, str]]) -> list[Docstring]:
 def _read_batch(files: list[tuple[str, str]]) -> list[Docstring]:
   command = [sys.executable, "-I", "-S", docstring_reader.__file__]
   done = subprocess.run(
-    command, input=json.dumps(files).encode(), stdout=subprocess.PIPE, check=True
+    command,
+    input=json.dumps(files).encode(),
+    stdout=subprocess.PIPE,
+    check=True,
+    start_new_session=True,  # Ctrl-C on the terminal is for this process alone
   )
   return [Docstring(*fields) for fields in json.loads(done.stdout)]
 

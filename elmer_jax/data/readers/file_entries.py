@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Entries with named fields: the objects of JSON files and the rows of TSV files."""
+"""Entries with named fields: objects of JSON files, rows of tables."""
 
 import dataclasses
 import json
@@ -60,19 +60,19 @@ def read_json(paths: Iterable[pathlib.Path]) -> Iterator[FileEntry]:
   for path in paths:
     with text_files.open_text(path) as file:
       is_list = file.read(_SNIFFED_CHARACTERS).lstrip().startswith("[")
-    for entry in _list_entries(path) if is_list else jsonl_entries(path):
+    for entry in list_entries(path) if is_list else jsonl_entries(path):
       fields = _clean(entry.fields, path, replacements)
       yield FileEntry(path, entry.position, fields)
   replacements.log_warnings()
 
 
-def jsonl_entries(path: pathlib.Path) -> Iterator[FileEntry]:
+def jsonl_entries(path: pathlib.Path, encoding: str = "") -> Iterator[FileEntry]:
   """Yields the objects of a JSONL file.
 
   Raises:
     UserError: the file can't be read, or a line is not a JSON object.
   """
-  for number, line in text_files.numbered_lines(path):
+  for number, line in text_files.numbered_lines(path, encoding):
     if line.isspace():
       continue
     try:
@@ -82,26 +82,13 @@ def jsonl_entries(path: pathlib.Path) -> Iterator[FileEntry]:
     yield _object_entry(path, f"line {number}", value)
 
 
-def tsv_entries(path: pathlib.Path, names: tuple[str, ...]) -> Iterator[FileEntry]:
-  """Yields the rows of a TSV file; a first line with the names is a header.
+def list_entries(path: pathlib.Path, encoding: str = "") -> Iterator[FileEntry]:
+  """Yields the objects of a JSON file with a list, which is read as a whole.
 
   Raises:
-    UserError: the file can't be read, or a row has another number of columns.
+    UserError: the file can't be read, or has something else.
   """
-  for number, line in text_files.numbered_lines(path):
-    columns = line.rstrip("\n").split("\t")
-    if line.isspace() or (number == 1 and columns == list(names)):
-      continue
-    if len(columns) != len(names):
-      raise UserError(
-        f"{path}, line {number}: {len(columns)} columns; expected "
-        f"{', a tab, '.join(names)}"
-      )
-    yield FileEntry(path, f"line {number}", dict(zip(names, columns, strict=True)))
-
-
-def _list_entries(path: pathlib.Path) -> Iterator[FileEntry]:
-  with text_files.open_text(path) as file:
+  with text_files.open_text(path, encoding) as file:
     try:
       values = json.load(file)
     except (ValueError, RecursionError) as error:

@@ -45,7 +45,8 @@ class ReplacementCounter:
       where = f"{count_of(self.texts, 'text')} of {count_of(len(self.files), 'file')}"
       _warn_once(
         f"not UTF-8 and replaced by U+FFFD: {count_of(self.characters, 'byte')} in "
-        f"{where}, first {next(iter(self.files))}"
+        f"{where}, first {next(iter(self.files))}; data.encoding=latin-1 or another "
+        "name is for files in that encoding"
       )
     if self.empty_documents:
       _warn_once(f"empty and skipped: {count_of(self.empty_documents, 'document')}")

@@ -5,6 +5,7 @@
 Every problem with a file, also while it is being read, is a UserError that names it.
 """
 
+import codecs
 import contextlib
 import glob
 import gzip
@@ -17,6 +18,8 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.paths import local_path
+from elmer_jax.data.readers.file_patterns import matching_files
 
 # A line of JSONL or TSV has to fit in memory; a longer one is an error.
 LINE_CHARACTERS = 2**27
@@ -30,6 +33,8 @@ _SNIFFED_BYTES = 2**13
 _MAX_NON_TEXT_SHARE = 0.3
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b")) + b"\x7f"
 
+_PARQUET_START = b"PAR1"
+
 _READ_BYTES = 2**20
 # Small, because one byte of Zstandard can decompress to thousands.
 _COMPRESSED_BYTES = 2**14
@@ -38,33 +43,41 @@ _COMPRESSED_SUFFIXES = (".gz", ".zst")
 _COMPRESSION_RATIO = 3.5  # typical for text
 
 
-def expand_files(patterns: str) -> list[pathlib.Path]:
+def expand_files(patterns: str, encoding: str = "") -> list[pathlib.Path]:
   """Returns the files of comma-separated names and patterns: `a.txt,b/*.jsonl.zst`.
 
   Patterns are the shell's; `**` matches folders at any depth.
+  Files are read more than once, so pipes can't be used.
+
+  Args:
+    patterns: names and patterns.
+    encoding: as `open_text` takes it.
 
   Returns:
     The files without repetition, sorted by name.
 
   Raises:
-    UserError: a name or pattern matches no file, or a file is a folder, empty,
-      unreadable or not text.
+    UserError: a name or pattern matches no file, or a file is a folder, a pipe or
+      device, empty, unreadable, or neither text nor Parquet.
   """
   names = [name.strip() for name in patterns.split(",") if name.strip()]
   if not names:
     raise UserError("no files given: name some, such as 'a.txt,b/*.jsonl.zst'")
   found = set()
-  for name in map(os.path.expanduser, names):
+  for name in names:
+    name = local_path(name, "data.files")
     if os.path.isdir(name):
       raise UserError(f"{name} is a folder: name its files, such as '{name}/*.txt'")
-    matches = [name] if os.path.exists(name) else glob.glob(name, recursive=True)
-    files = [pathlib.Path(match) for match in matches if not os.path.isdir(match)]
+    files = {name} if os.path.exists(name) else matching_files(name)
     if not files:
       kind = "pattern matches no file" if glob.has_magic(name) else "file is missing"
       raise UserError(f"{name}: this {kind}")
-    found.update(files)
+    found.update(map(pathlib.Path, files))
   for path in sorted(found):
-    open_text(path).close()
+    if path.exists() and not path.is_file():
+      raise UserError(f"{path} is a pipe or a device: copy its content to a file")
+    if not is_parquet(path):
+      open_text(path, encoding).close()
   return sorted(found)
 
 
@@ -81,36 +94,81 @@ def format_suffix(path: pathlib.Path) -> str:
   return pathlib.Path(path.stem if _is_compressed(path) else path).suffix.lower()
 
 
-def open_text(path: pathlib.Path) -> io.TextIOWrapper:
-  """Opens a text file; bytes that are not UTF-8 are read as lone surrogates.
+def is_parquet(path: pathlib.Path) -> bool:
+  """Tells whether a file is Parquet; raises `UserError` if it can't be read."""
+  with _DecompressedFile(path) as file:
+    return file.read(len(_PARQUET_START)) == _PARQUET_START
+
+
+def encoding_of(path: pathlib.Path, encoding: str = "") -> str:
+  """Returns "UTF-8", "UTF-16" (by its byte order mark), or `encoding`.
+
+  Args:
+    path: a text file.
+    encoding: of a file that is not UTF-8. Where it is given, the whole file is read to
+      find that out.
+
+  Raises:
+    UserError: `encoding` is unknown, or the file can't be read.
+  """
+  with _DecompressedFile(path) as file:
+    start = file.read(_READ_BYTES) or b""
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+      return "UTF-16"
+    if not encoding:
+      return "UTF-8"
+    try:
+      codecs.lookup(encoding)
+    except LookupError:
+      raise UserError(
+        f"data.encoding={encoding!r} is unknown; latin-1, cp1252 or utf-16 are known"
+      ) from None
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+      while start:
+        decoder.decode(start)
+        start = file.read(_READ_BYTES)
+      decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+      return encoding
+  return "UTF-8"
+
+
+def open_text(path: pathlib.Path, encoding: str = "") -> io.TextIOWrapper:
+  """Opens a text file in UTF-8, UTF-16 with a byte order mark, or `encoding`.
+
+  Without an `encoding`, bytes that are not UTF-8 are read as lone surrogates.
 
   Raises:
     UserError: the file is missing, empty or not text. Reading raises it if the file is
       damaged further on.
   """
+  found = encoding_of(path, encoding)
   data = io.BufferedReader(_DecompressedFile(path), _READ_BYTES)
   try:
     start = data.peek(_SNIFFED_BYTES)[:_SNIFFED_BYTES]
     if not start:
       raise UserError(f"{path} is empty")
-    if _is_binary(start):
+    if found == "UTF-8" and _is_binary(start):
       raise UserError(
-        f"{path} is not UTF-8 text: it is binary, in another encoding, or compressed "
-        "in another format than .gz or .zst"
+        f"{path} is not UTF-8 text: it is binary, compressed in another format than "
+        ".gz or .zst, or in an encoding that data.encoding has to name"
       )
   except BaseException:
     data.close()
     raise
-  return io.TextIOWrapper(data, encoding="utf-8-sig", errors="surrogateescape")
+  if found == "UTF-8":
+    return io.TextIOWrapper(data, encoding="utf-8-sig", errors="surrogateescape")
+  return io.TextIOWrapper(data, encoding=found, errors="replace")
 
 
-def numbered_lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
+def numbered_lines(path: pathlib.Path, encoding: str = "") -> Iterator[tuple[int, str]]:
   """Yields the lines of a file, each with its number from 1.
 
   Raises:
     UserError: as `open_text`, or a line has more than LINE_CHARACTERS.
   """
-  with open_text(path) as file:
+  with open_text(path, encoding) as file:
     lines = iter(lambda: file.readline(LINE_CHARACTERS), "")
     for number, line in enumerate(lines, start=1):
       if len(line) == LINE_CHARACTERS and not line.endswith("\n"):

@@ -7,12 +7,14 @@ A gate fits the weights of one checkpoint, so it is deleted with them.
 
 import io
 import json
+import pathlib
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from elmer_jax.core.atomic_files import replacing
 from elmer_jax.core.errors import UserError
 from elmer_jax.decoding.gate import gated_decoding
 from elmer_jax.decoding.gate.gated_decoding import Gate
@@ -37,9 +39,8 @@ def write(folder: epath.Path, calibrated: Calibrated) -> None:
   text = json.dumps({"threshold": threshold, "trim": trim, **report})
   file = io.BytesIO()
   np.savez(file, text=np.array(text), **{k: np.asarray(v) for k, v in _named(gate)})
-  temporary = folder / f".{_NAME}"
-  temporary.write_bytes(file.getvalue())
-  temporary.replace(folder / _NAME)
+  with replacing(pathlib.Path(folder / _NAME)) as temporary:
+    temporary.write_bytes(file.getvalue())
 
 
 def read(folder: epath.Path, config: ModelConfig) -> Calibrated | None:
