@@ -65,7 +65,7 @@ def train(
     logging.info("%s is trained already: %d steps", workdir, config.train.steps)
     _fit_decoding(config, workdir)
     return
-  compile_cache.cache_programs()
+  compile_cache.cache_programs(workdir)
   prepared = processes.run_on_first_process(
     "preparing the data", lambda: prepare_data(config, workdir)
   )
@@ -121,7 +121,7 @@ def evaluate(
     logging.info("%s is evaluated already: step %d", workdir, step)
     return found
   start = time.monotonic()
-  compile_cache.cache_programs()
+  compile_cache.cache_programs(workdir)
   model = api.load(workdir)
   result = result_path(config, workdir, split, variant)
   if oracle_length and model.objective in ("lplm", "autoregressive"):
@@ -181,7 +181,7 @@ def distill(
   """
   orbax_checkpoint.find_checkpoint(workdir)
   claim_run_folder(config, workdir)
-  compile_cache.cache_programs()
+  compile_cache.cache_programs(workdir)
   distillation.distill(config, workdir, output, beams, batch_size)
 
 
