@@ -62,7 +62,7 @@ def calibrate(
     raise UserError(f"--trim={trim} must be below model.decoder_layers")
   folder, step = orbax_checkpoint.find_checkpoint(workdir)
   claim_run_folder(config, workdir)
-  compile_cache.cache_programs()
+  compile_cache.cache_programs(workdir)
   model = api.load(workdir)
   gated_decoding.check(model.objective, model.config)
   start = time.monotonic()

@@ -166,7 +166,6 @@ class Comparison:
     return _made_of(self.paths.table) == self._table_made_of()
 
   def _time(self) -> None:
-    compile_cache.cache_programs()
     seed = self._seeds[0]
     load = functools.cache(api.load)
     systems = {
@@ -218,6 +217,7 @@ def compare(config: Config, workdir: str) -> None:
   """
   comparison = Comparison(config, Path(os.path.abspath(workdir)))
   claim_run_folder(config, workdir, configuration.COMPARISON)
+  compile_cache.cache_programs(workdir)  # rows and seeds share programs
   stages.run(comparison.stages())
   print(comparison.paths.table.with_suffix(".md").read_text(encoding="utf-8"), end="")
   logging.info("page: %s; all figures: table.json beside it", comparison.paths.page)
