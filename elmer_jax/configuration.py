@@ -113,14 +113,16 @@ def _data() -> ml_collections.ConfigDict:
 
 def _model() -> ml_collections.ConfigDict:
   fields = dataclasses.asdict(ModelConfig())
-  # The first is that of the loaded vocabulary, the second follows from the objective.
-  del fields["vocabulary_size"], fields["soft_exit"]
+  # The first is that of the loaded vocabulary, the others follow from the objective.
+  for name in ("vocabulary_size", "soft_exit", "transition_heads", "transition_window"):
+    del fields[name]
   return ml_collections.ConfigDict(fields)
 
 
 def _objective() -> ml_collections.ConfigDict:
   objective = ml_collections.ConfigDict()
-  # "lplm", "soft_exit", "hard_exit", "last_layer", "autoregressive"
+  # "lplm", "soft_exit", "hard_exit", "last_layer", "dag",
+  # "masked_diffusion", "autoregressive"
   objective.name = "lplm"
   # Soft exit only: probability that the gold token replaces the prediction, and whether
   # this is done as in the published code, which leaks it.
@@ -141,6 +143,15 @@ def _objective() -> ml_collections.ConfigDict:
   # Decoding with hard exit: a token exits at the first layer whose distribution has an
   # entropy, in nats, below this. `generate --threshold` overrides it.
   objective.exit_threshold = 0.5
+  # dag only: decoder positions per target position; what happens between the layers
+  # ("none", "soft" or "copies"); the weight of the lower layers' mean loss.
+  objective.upsampling = 2.0
+  objective.exits = "none"
+  objective.layer_loss = 0.0
+  # dag only: attention heads of the transitions, and the most positions that a path
+  # may advance at once.
+  objective.transition_heads = 4
+  objective.transition_window = 32
   return objective
 
 
@@ -287,6 +298,14 @@ def check(config: ml_collections.ConfigDict, prefix: str = "") -> None:
       f"({config.model.positions}){where}: shorten them"
       + ("" if where else " or raise model.positions")
     )
+  if config.objective.name == "dag":
+    vertices = decoder_positions(config)
+    if vertices > config.model.positions:
+      raise UserError(
+        f"objective.upsampling {config.objective.upsampling:g} × data.target_length "
+        f"{config.data.target_length} is {vertices} decoder positions; "
+        f"model.positions has {config.model.positions}"
+      )
   if not is_plain_name(config.data.task):
     raise UserError(
       f"data.task={config.data.task} must be the name of a task, without any path"
@@ -328,13 +347,25 @@ def flat_keys(config: ml_collections.ConfigDict | None) -> dict[str, object]:
   return flat
 
 
+def decoder_positions(config: ml_collections.ConfigDict) -> int:
+  """Returns P, the positions that the decoder predicts in one pass."""
+  length = config.data.target_length
+  if config.objective.name == "dag":
+    return round(config.objective.upsampling * length)
+  return length
+
+
 def model_config(
   config: ml_collections.ConfigDict, vocabulary_size: int
 ) -> ModelConfig:
   """Returns the model's configuration for a vocabulary of `vocabulary_size` ids."""
-  sizes = config.model.to_dict()
+  sizes, objective = config.model.to_dict(), config.objective
+  if objective.name == "dag":
+    sizes["transition_heads"] = objective.transition_heads
+    sizes["transition_window"] = objective.transition_window
+  projects = objective.name == "dag" and objective.exits == "soft"
   return ModelConfig(
     vocabulary_size=vocabulary_size,
-    soft_exit=config.objective.name == "soft_exit",
+    soft_exit=objective.name == "soft_exit" or projects,
     **sizes,
   )

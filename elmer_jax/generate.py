@@ -57,8 +57,8 @@ _FORMAT = flags.DEFINE_enum(
 _EXIT = flags.DEFINE_string(
   "exit",
   None,
-  "none, soft, hard, or gated (after calibrate); default: what the model was trained "
-  "for.",
+  "none, soft, hard, gated (after calibrate), mask_predict, or of the objective dag "
+  "viterbi, lookahead, greedy; default: what the model was trained for.",
 )
 _DEPTH = flags.DEFINE_integer(
   "depth", None, "With --exit=none: the number of decoder layers that run.", 1
@@ -77,6 +77,9 @@ _SHORTLIST = flags.DEFINE_integer(
   "text after the first layer. An approximation, faster with a large vocabulary. 0: "
   "from all tokens.",
   0,
+)
+_PASSES = flags.DEFINE_integer(
+  "passes", None, "With --exit=mask_predict: passes of the decoder; default: 4.", 1
 )
 _DTYPE = flags.DEFINE_enum(
   "dtype", None, ["float32", "bfloat16"], "Of the computation; default: as trained."
@@ -128,6 +131,7 @@ def _decoding(model: api.Model) -> strategies.Strategy:
     threshold=_THRESHOLD.value,
     shortlist=_SHORTLIST.value,
     depth=_DEPTH.value,
+    passes=_PASSES.value,
     search=search,
   )
 

@@ -18,13 +18,15 @@ from elmer_jax.commands.run_folder import claim_run_folder
 from elmer_jax.core import compile_cache, quiet
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.json_files import read_object_if_present
 from elmer_jax.data import prepared_data
 from elmer_jax.data.datasets import dataset_files
 from elmer_jax.data.preparation import prepare as prepare_data
+from elmer_jax.decoding import dag_settings
 from elmer_jax.decoding.strategies import Strategy
 from elmer_jax.generation import api, distillation
 from elmer_jax.parallel import processes
-from elmer_jax.training import loop, out_of_memory
+from elmer_jax.training import dag_fitting, loop, out_of_memory
 from elmer_jax.training.metric_writer import record_stage_seconds
 from elmer_jax.training.optimizer import make_optimizer
 
@@ -62,6 +64,7 @@ def train(
   processes.check_shared_folder("--workdir", workdir, timeout)
   if orbax_checkpoint.is_finished(workdir, config.train.steps):
     logging.info("%s is trained already: %d steps", workdir, config.train.steps)
+    _fit_decoding(config, workdir)
     return
   compile_cache.cache_programs(workdir)
   prepared = processes.run_on_first_process(
@@ -74,6 +77,16 @@ def train(
     seconds = loop.train(config, workdir, vocabulary)
   if processes.is_first():
     record_stage_seconds(workdir, "train", seconds)
+  _fit_decoding(config, workdir)
+
+
+def _fit_decoding(config: ml_collections.ConfigDict, workdir: str) -> None:
+  """Fits what decoding a DAG needs, unless an earlier start did."""
+  if config.objective.name != "dag" or not processes.is_first():
+    return
+  folder, step = orbax_checkpoint.find_checkpoint(workdir)
+  if not dag_settings.exists(folder / str(step)):
+    dag_fitting.fit_decoding(config, workdir)
 
 
 def evaluate(
@@ -146,9 +159,9 @@ def evaluated(
 ) -> dict | None:
   """Returns the results of `evaluate` at the newest checkpoint, if there are any."""
   path = result_path(config, workdir, split, variant)
-  if not path.exists():
+  found = read_object_if_present(path, {"checkpoint_step": int}, "delete it")
+  if found is None:
     return None
-  found = json.loads(path.read_text())
   has_all = found.get("oracle_length", False) or not oracle_length
   if config.objective.name != "lplm":
     has_all &= found.get("drawn", 0) == config.evaluate.examples

@@ -32,6 +32,8 @@ RANGES = {
   "encoder_feed_forward": _WIDTHS,
   "decoder_feed_forward": _WIDTHS,
   "positions": _TOKENS,
+  "transition_heads": Range(0, 1024),
+  "transition_window": Range(0, 2**20),
   "dropout": Range(0, 1, without=(1,)),
   "init_stddev": Range(0, 100),
   "head_chunk": _TOKENS,
@@ -64,6 +66,8 @@ class ModelConfig:
   norm: str = "post"  # "post" as BART, or "pre", for higher learning rates
   scale_embedding: bool = False  # token embeddings times sqrt(d_model)
   soft_exit: bool = False  # whether there is a soft-exit projection
+  transition_heads: int = 0  # of the directed acyclic decoder; 0: no transitions
+  transition_window: int = 0  # successors of a vertex
   dtype: str = "float32"  # of activations; parameters are always float32
   remat: str = "none"  # one of REMAT
   head_chunk: int = 8192  # tokens of the vocabulary whose logits exist at one time
@@ -93,6 +97,12 @@ class ModelConfig:
         self.d_model % heads == 0,
         f"model.{side}_heads must divide model.d_model ({self.d_model})",
         heads,
+      )
+    if self.transition_heads:
+      _require(
+        self.d_model % self.transition_heads == 0,
+        f"objective.transition_heads must divide model.d_model ({self.d_model})",
+        self.transition_heads,
       )
 
   @property

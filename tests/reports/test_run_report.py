@@ -274,8 +274,12 @@ def damage(run, name: str, text: str | None):
     ("config.json", "[]", "not a JSON object"),
     ("metrics.jsonl", None, "metrics.jsonl is missing"),
     ("evaluation/pretrain.json", None, "is not evaluated yet"),
-    ("evaluation/pretrain.json", "{", "can't be read"),
-    ("evaluation/pretrain.json", '{"samples": []}', "lacks .*unigram_loss"),
+    ("evaluation/pretrain.json", "{", "is damaged .not JSON"),
+    (
+      "evaluation/pretrain.json",
+      '{"samples": []}',
+      "validation_loss is missing",
+    ),
   ],
 )
 def test_an_incomplete_run_is_named_and_nothing_is_written(
