@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from elmer_jax.core.atomic_files import write_whole
+from elmer_jax.core.json_files import read_lines, read_object_if_present
 
 
 class MetricWriter:
@@ -44,9 +45,9 @@ def _drop_lines_after(path: Path, step: int) -> None:
   kept = []
   if step:  # a run that restarts at 0 repeats the evaluation of step 0
     kept = [
-      line
-      for line in path.read_text().splitlines()
-      if line.endswith("}") and json.loads(line)["step"] <= step
+      json.dumps(line)
+      for line in read_lines(path, {"step": int})
+      if line["step"] <= step
     ]
   write_whole(path, "".join(line + "\n" for line in kept))
 
@@ -54,5 +55,5 @@ def _drop_lines_after(path: Path, step: int) -> None:
 def record_stage_seconds(workdir: str, stage: str, seconds: float) -> None:
   """Writes the duration of a stage into WORKDIR/timing.json."""
   path = Path(workdir) / "timing.json"
-  timing = json.loads(path.read_text()) if path.exists() else {}
+  timing = read_object_if_present(path, remedy="delete it") or {}
   write_whole(path, json.dumps(timing | {stage: round(seconds, 1)}) + "\n")
