@@ -165,6 +165,9 @@ def _train() -> ml_collections.ConfigDict:
   train.log_every = 50  # steps
   train.eval_every = 500  # steps
   train.eval_batches = 8  # of the validation split, always the same ones
+  # Steps in a row whose loss or gradient is not finite: they are skipped; the run ends
+  # where there are more.
+  train.max_bad_steps = 10
   return train
 
 
@@ -214,6 +217,7 @@ MAY_CHANGE = (
   "train.steps",
   "train.log_every",
   "train.eval_every",
+  "train.max_bad_steps",
   "data.cache",
   "data.test_files",
   "data.num_workers",
@@ -288,7 +292,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     raise UserError(
       f"data.read_threads must be from 1 to 1024; it is {config.data.read_threads}"
     )
-  for key in ("data.num_workers", "data.loader_workers"):
+  for key in ("data.num_workers", "data.loader_workers", "train.max_bad_steps"):
     section, name = key.split(".")
     if config[section][name] < 0:
       raise UserError(f"{key} must be 0 or more; it is {config[section][name]}")

@@ -3,6 +3,7 @@
 """Files with a run's metrics: `metrics.jsonl`, TensorBoard, `timing.json`."""
 
 import json
+import math
 from pathlib import Path
 
 from elmer_jax.core.atomic_files import write_whole
@@ -24,11 +25,17 @@ class MetricWriter:
     )
 
   def write(self, step: int, split: str, values: dict[str, float]) -> None:
-    """Appends one line to the file and one point to each curve."""
+    """Appends one line to the file and one point to each curve.
+
+    What is not finite is null in the file.
+    """
     if not self._active:
       return
+    line = {"step": step, "split": split}
+    for name, value in values.items():
+      line[name] = value if math.isfinite(value) else None  # JSON has no NaN
     with self._path.open("a") as file:
-      file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
+      file.write(json.dumps(line) + "\n")
     for name, value in values.items():
       self._board.add_scalar(f"{split}/{name}", value, step)
 
@@ -43,12 +50,17 @@ def _drop_lines_after(path: Path, step: int) -> None:
     return
   kept = []
   if step:  # a run that restarts at 0 repeats the evaluation of step 0
-    kept = [
-      line
-      for line in path.read_text().splitlines()
-      if line.endswith("}") and json.loads(line)["step"] <= step
-    ]
+    lines = path.read_text("utf-8", "replace").splitlines()
+    kept = [line for line in lines if _step_of(line) <= step]
   write_whole(path, "".join(line + "\n" for line in kept))
+
+
+def _step_of(line: str) -> float:
+  """Returns the step of a line; infinity where a killed process left half of it."""
+  try:
+    return json.loads(line)["step"]
+  except (ValueError, TypeError, KeyError):
+    return math.inf
 
 
 def record_stage_seconds(workdir: str, stage: str, seconds: float) -> None:
