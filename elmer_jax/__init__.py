@@ -16,7 +16,18 @@ _HOME_OF = {
   "load": "elmer_jax.generation.api",
   "generate": "elmer_jax.generation.api",
   **dict.fromkeys(
-    ("NoExit", "SoftExit", "HardExit", "Depth", "Gated", "Autoregressive"),
+    (
+      "NoExit",
+      "SoftExit",
+      "HardExit",
+      "Depth",
+      "Gated",
+      "DagViterbi",
+      "DagLookahead",
+      "DagGreedy",
+      "MaskPredict",
+      "Autoregressive",
+    ),
     "elmer_jax.decoding.strategies",
   ),
 }

@@ -4,7 +4,8 @@
 
 A file in `configs/` calls `default()` and changes what differs. The command line
 overrides single keys: `--config.data.batch_size=32`. `commands.resolution` makes the
-configuration of a run from all of these.
+configuration of a run from all of these. Each number has a range: those of the keys
+`model.…` are in `model.config`, the others in `configuration_ranges`.
 """
 
 import dataclasses
@@ -13,8 +14,10 @@ from collections.abc import Callable
 
 import ml_collections
 
+from elmer_jax.configuration_ranges import RANGES
 from elmer_jax.core.errors import UserError
 from elmer_jax.core.paths import is_plain_name
+from elmer_jax.core.ranges import check_ranges
 from elmer_jax.model.config import ModelConfig
 
 
@@ -110,14 +113,16 @@ def _data() -> ml_collections.ConfigDict:
 
 def _model() -> ml_collections.ConfigDict:
   fields = dataclasses.asdict(ModelConfig())
-  # The first is that of the loaded vocabulary, the second follows from the objective.
-  del fields["vocabulary_size"], fields["soft_exit"]
+  # The first is that of the loaded vocabulary, the others follow from the objective.
+  for name in ("vocabulary_size", "soft_exit", "transition_heads", "transition_window"):
+    del fields[name]
   return ml_collections.ConfigDict(fields)
 
 
 def _objective() -> ml_collections.ConfigDict:
   objective = ml_collections.ConfigDict()
-  # "lplm", "soft_exit", "hard_exit", "last_layer", "autoregressive"
+  # "lplm", "soft_exit", "hard_exit", "last_layer", "dag",
+  # "masked_diffusion", "autoregressive"
   objective.name = "lplm"
   # Soft exit only: probability that the gold token replaces the prediction, and whether
   # this is done as in the published code, which leaks it.
@@ -138,6 +143,15 @@ def _objective() -> ml_collections.ConfigDict:
   # Decoding with hard exit: a token exits at the first layer whose distribution has an
   # entropy, in nats, below this. `generate --threshold` overrides it.
   objective.exit_threshold = 0.5
+  # dag only: decoder positions per target position; what happens between the layers
+  # ("none", "soft" or "copies"); the weight of the lower layers' mean loss.
+  objective.upsampling = 2.0
+  objective.exits = "none"
+  objective.layer_loss = 0.0
+  # dag only: attention heads of the transitions, and the most positions that a path
+  # may advance at once.
+  objective.transition_heads = 4
+  objective.transition_window = 32
   return objective
 
 
@@ -270,8 +284,14 @@ COMPARISON = Schema(
 )
 
 
-def check(config: ml_collections.ConfigDict) -> None:
-  """Raises `UserError` for values that can't be used."""
+def check(config: ml_collections.ConfigDict, prefix: str = "") -> None:
+  """Raises `UserError` for values that can't be used.
+
+  Args:
+    config: of a run.
+    prefix: of its keys, for messages about a part of a comparison.
+  """
+  check_ranges(flat_keys(config), RANGES, prefix)
   model_config(config, config.data.vocabulary_size)
   longest = max(config.data.source_length, config.data.target_length)
   if longest > config.model.positions:
@@ -282,24 +302,14 @@ def check(config: ml_collections.ConfigDict) -> None:
       f"({config.model.positions}){where}: shorten them"
       + ("" if where else " or raise model.positions")
     )
-  if min(config.data.source_length, config.data.target_length) < 4:
-    raise UserError("data.source_length and data.target_length must be at least 4")
-  for key in ("data.batch_size", "train.steps", "train.grad_accumulation_steps"):
-    section, name = key.split(".")
-    if config[section][name] < 1:
-      raise UserError(f"{key} must be at least 1; it is {config[section][name]}")
-  if not 1 <= config.data.read_threads <= 1024:
-    raise UserError(
-      f"data.read_threads must be from 1 to 1024; it is {config.data.read_threads}"
-    )
-  for key in ("data.num_workers", "data.loader_workers", "train.max_bad_steps"):
-    section, name = key.split(".")
-    if config[section][name] < 0:
-      raise UserError(f"{key} must be 0 or more; it is {config[section][name]}")
-  if config.evaluate.examples < 0:
-    raise UserError(
-      f"evaluate.examples must be 0, for all, or more; it is {config.evaluate.examples}"
-    )
+  if config.objective.name == "dag":
+    vertices = decoder_positions(config)
+    if vertices > config.model.positions:
+      raise UserError(
+        f"objective.upsampling {config.objective.upsampling:g} × data.target_length "
+        f"{config.data.target_length} is {vertices} decoder positions; "
+        f"model.positions has {config.model.positions}"
+      )
   if not is_plain_name(config.data.task):
     raise UserError(
       f"data.task={config.data.task} must be the name of a task, without any path"
@@ -341,13 +351,25 @@ def flat_keys(config: ml_collections.ConfigDict | None) -> dict[str, object]:
   return flat
 
 
+def decoder_positions(config: ml_collections.ConfigDict) -> int:
+  """Returns P, the positions that the decoder predicts in one pass."""
+  length = config.data.target_length
+  if config.objective.name == "dag":
+    return round(config.objective.upsampling * length)
+  return length
+
+
 def model_config(
   config: ml_collections.ConfigDict, vocabulary_size: int
 ) -> ModelConfig:
   """Returns the model's configuration for a vocabulary of `vocabulary_size` ids."""
-  sizes = config.model.to_dict()
+  sizes, objective = config.model.to_dict(), config.objective
+  if objective.name == "dag":
+    sizes["transition_heads"] = objective.transition_heads
+    sizes["transition_window"] = objective.transition_window
+  projects = objective.name == "dag" and objective.exits == "soft"
   return ModelConfig(
     vocabulary_size=vocabulary_size,
-    soft_exit=config.objective.name == "soft_exit",
+    soft_exit=objective.name == "soft_exit" or projects,
     **sizes,
   )

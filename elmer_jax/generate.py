@@ -4,12 +4,17 @@
 
     python -m elmer_jax.generate --checkpoint=DIR --input=FILE|- --output=FILE|-
 
-Line n of the output belongs to line n of the input; an empty line gives an empty line.
-A line break in a generated text becomes a space.
+The input has a source a line, or, if its name ends in .jsonl or --input_format=jsonl is
+given, a JSON object a line with the field `source`, which may hold line breaks. Line n
+of the output belongs to line n of the input; an empty line gives an empty line.
 
-With --format=jsonl each line is an object: text, token_ids, tokens, confidence, and
-layers that count from 1: exit_layers (the layer that gave each token), stable_layers
-(the layer from which its prediction stays the same), by_layer (all predictions).
+--format=text      the text; a line break in it becomes a space
+--format=records   JSON: all fields of the input (of a text input, `source`) and
+                   `output`
+--format=jsonl     JSON: the fields of a JSON input, text, token_ids, tokens,
+                   confidence, and layers that count from 1: exit_layers (the layer that
+                   gave each token), stable_layers (the layer from which its prediction
+                   stays the same), by_layer (all predictions)
 """
 
 import contextlib
@@ -28,21 +33,32 @@ from elmer_jax.core import compile_cache
 from elmer_jax.core.atomic_files import replacing
 from elmer_jax.core.errors import UserError
 from elmer_jax.core.paths import local_path
+from elmer_jax.data.readers.text_files import LONE_SURROGATE
 from elmer_jax.decoding import strategies
 from elmer_jax.generation import api
 from elmer_jax.generation.generation_progress import GenerationProgress
+from elmer_jax.generation.source_lines import JSON_SUFFIXES, SourceLines
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir or checkpoint.")
-_INPUT = flags.DEFINE_string("input", "-", "Text file, a source a line; - is stdin.")
+_INPUT = flags.DEFINE_string("input", "-", "A source a line; - is stdin.")
+_INPUT_FORMAT = flags.DEFINE_enum(
+  "input_format",
+  None,
+  ["text", "jsonl"],
+  "Of the input; default: jsonl for a name that ends in .jsonl, otherwise text.",
+)
+_SOURCE_FIELD = flags.DEFINE_string(
+  "source_field", "source", "The field of a JSON input that has the source."
+)
 _OUTPUT = flags.DEFINE_string("output", "-", "File for the texts; - is stdout.")
 _FORMAT = flags.DEFINE_enum(
-  "format", "text", ["text", "jsonl"], "jsonl adds ids, layers and confidences."
+  "format", "text", ["text", "records", "jsonl"], "Of the output; see above."
 )
 _EXIT = flags.DEFINE_string(
   "exit",
   None,
-  "none, soft, hard, or gated (after calibrate); default: what the model was trained "
-  "for.",
+  "none, soft, hard, gated (after calibrate), mask_predict, or of the objective dag "
+  "viterbi, lookahead, greedy; default: what the model was trained for.",
 )
 _DEPTH = flags.DEFINE_integer(
   "depth", None, "With --exit=none: the number of decoder layers that run.", 1
@@ -61,6 +77,9 @@ _SHORTLIST = flags.DEFINE_integer(
   "text after the first layer. An approximation, faster with a large vocabulary. 0: "
   "from all tokens.",
   0,
+)
+_PASSES = flags.DEFINE_integer(
+  "passes", None, "With --exit=mask_predict: passes of the decoder; default: 4.", 1
 )
 _DTYPE = flags.DEFINE_enum(
   "dtype", None, ["float32", "bfloat16"], "Of the computation; default: as trained."
@@ -92,11 +111,12 @@ def main() -> None:
       remove_repeats=False if _KEEP.value else None,
       details=_FORMAT.value == "jsonl",
     )
-    results = api.stream(model, _lines(source), _decoding(model), settings)
+    lines = SourceLines(source, f"--input={_INPUT.value}", _source_field())
+    results = api.stream(model, lines.texts(), _decoding(model), settings)
     progress = GenerationProgress(source)
     with _writer(output_path) as output:
       for result in results:
-        output.write(_line(model, result) + "\n")
+        output.write(_line(model, lines.next_fields(), result) + "\n")
         progress.add(len(result.token_ids))
     progress.end()
 
@@ -111,18 +131,34 @@ def _decoding(model: api.Model) -> strategies.Strategy:
     threshold=_THRESHOLD.value,
     shortlist=_SHORTLIST.value,
     depth=_DEPTH.value,
+    passes=_PASSES.value,
     search=search,
   )
 
 
-def _lines(source: TextIO) -> Iterator[str]:
-  for line in source:
-    yield line.strip()
+def _source_field() -> str | None:
+  """Returns the field of a JSON input that has the source, None for a text input."""
+  is_json = _INPUT.value.lower().endswith(JSON_SUFFIXES)
+  form = _INPUT_FORMAT.value or ("jsonl" if is_json else "text")
+  return _SOURCE_FIELD.value if form == "jsonl" else None
 
 
-def _line(model: api.Model, result: api.Result) -> str:
+def _line(model: api.Model, given: dict, result: api.Result) -> str:
+  """Returns a line of the output; `given` are the fields of the input."""
   if _FORMAT.value == "text":
     return " ".join(result.text.split())
+  if _FORMAT.value == "records":
+    return _json(given | {"output": result.text})
+  given = {} if _source_field() is None else given
+  return _json(given | _details(model, result))
+
+
+def _json(fields: dict) -> str:
+  # Escapes such as "\ud83d" in a JSON input can't be written in UTF-8.
+  return LONE_SURROGATE.sub("\ufffd", json.dumps(fields, ensure_ascii=False))
+
+
+def _details(model: api.Model, result: api.Result) -> dict:
   pieces = model.vocabulary.pieces
   fields = {
     "text": result.text,
@@ -135,7 +171,7 @@ def _line(model: api.Model, result: api.Result) -> str:
   if result.by_layer is not None:
     fields["stable_layers"] = result.stable_layers.tolist()
     fields["by_layer"] = [pieces(ids) for ids in result.by_layer]
-  return json.dumps(fields, ensure_ascii=False)
+  return fields
 
 
 def _output_path(path: str) -> str:

@@ -36,7 +36,7 @@ _SWEEP = flags.DEFINE_list(
   "--topology, DATAxFSDPxTENSOR.",
 )
 _BATCH_PER_CHIP = flags.DEFINE_integer(
-  "batch_per_chip", None, "Examples a step and chip, instead of data.batch_size."
+  "batch_per_chip", None, "Examples a step and chip, instead of data.batch_size.", 1
 )
 _FORMAT = flags.DEFINE_enum("format", "table", ["table", "json"], "Output format.")
 

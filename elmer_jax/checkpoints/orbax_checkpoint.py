@@ -9,6 +9,7 @@
         optimizer/       nested dict of arrays
         metadata/        format, model sizes, lengths, objective, seconds spent
         gate.npz         optional exit gate, see `gate_file`
+        dag.npz          of the objective dag, see `dag_settings`
 
 No Flax or Optax type is stored, so checkpoints do not depend on their class layouts. An
 interrupted save leaves a folder with a temporary name, which is ignored.
@@ -27,15 +28,20 @@ from elmer_jax.checkpoints import parameter_names
 from elmer_jax.checkpoints.huggingface import hf_folder
 from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.core.errors import UserError
+from elmer_jax.decoding import dag_settings
 from elmer_jax.decoding.gate import gate_file
 from elmer_jax.model import elmer
 from elmer_jax.model.config import ModelConfig
+from elmer_jax.objectives import dag
 from elmer_jax.parallel import sharding
 
 FORMAT = 2  # in format 1 some parameters have other names, see `parameter_names`
 ITEMS = ("params", "optimizer", "metadata")
 # Fields of `ModelConfig` that weights do not determine; all others are sizes.
-_NOT_SIZES = {"dropout", "init_stddev", "dtype", "remat", "head_chunk", "soft_exit"}
+_NOT_SIZES = {
+  *("dropout", "init_stddev", "dtype", "remat", "head_chunk"),
+  *("soft_exit", "transition_heads", "transition_window"),
+}
 
 
 def checkpoints_folder(workdir: str) -> epath.Path:
@@ -213,6 +219,7 @@ class LoadedCheckpoint(NamedTuple):
   metadata: dict[str, Any]
   vocabulary: epath.Path  # its folder
   gate: gate_file.Calibrated | None = None
+  dag: dag_settings.DagSettings | None = None
 
 
 def load(
@@ -246,7 +253,12 @@ def load(
     abstract = _with_shardings(shapes, shardings)
     params = _read_arrays(manager, step, metadata, {"params": abstract})["params"]
   gate = gate_file.read(folder / str(step), config)
-  return LoadedCheckpoint(config, params, metadata | {"step": step}, vocabulary, gate)
+  graph_settings = None
+  if metadata["objective"]["name"] == "dag":
+    options = dag.get_options(metadata["objective"])
+    graph_settings = dag_settings.read(folder / str(step), options)
+  metadata |= {"step": step}
+  return LoadedCheckpoint(config, params, metadata, vocabulary, gate, graph_settings)
 
 
 def save_params(
@@ -272,8 +284,8 @@ def save_params(
 def load_initial_params(path: str, config: ModelConfig, fresh: dict) -> dict:
   """Returns the parameters of `path` for a new run, with the shardings of `fresh`.
 
-  Each process reads only its own shards of a checkpoint. The soft-exit projection may
-  be missing at `path`; the one of `fresh`, the identity, is used then.
+  Each process reads only its own shards of a checkpoint. The soft-exit projection and
+  the transitions may be missing at `path`; those of `fresh` are used then.
 
   Raises:
     UserError: the checkpoint's sizes are not those of `config`.
@@ -283,7 +295,7 @@ def load_initial_params(path: str, config: ModelConfig, fresh: dict) -> dict:
   def param_shardings(stored: ModelConfig) -> dict:
     _check_sizes(path, stored, config)
     shapes = jax.eval_shape(lambda: elmer.initialise(stored, 0))
-    # A projection that this run does not use is small: it can be replicated.
+    # A part that this run does not use is small: it can be replicated.
     replicated = sharding.replicated(shardings["tokens"].mesh)
     return {
       name: shardings.get(name) or jax.tree.map(lambda _: replicated, part)

@@ -119,7 +119,8 @@ def from_flat(
       section[name] = value
     except (TypeError, ValueError):
       value = None
-    if value is None:
+    # A ConfigDict takes None for anything, and true for an integer.
+    if value is None or isinstance(value, bool) != (kind is bool):
       raise UserError(f"{where}: {key} is not of type {kind.__name__}")
   return config
 

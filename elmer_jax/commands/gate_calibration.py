@@ -54,13 +54,15 @@ def calibrate(
     UserError: an argument is out of range, the model can't have a gate, or no threshold
       keeps to the loss.
   """
+  if not 0 <= loss <= 100:
+    raise UserError(f"--loss must be from 0 to 100 points; it is {loss}")
   if not 0.5 <= confidence < 1:
     raise UserError(f"--confidence must be in [0.5, 1); it is {confidence}")
   if trim >= config.model.decoder_layers:
     raise UserError(f"--trim={trim} must be below model.decoder_layers")
   folder, step = orbax_checkpoint.find_checkpoint(workdir)
   claim_run_folder(config, workdir)
-  compile_cache.cache_programs()
+  compile_cache.cache_programs(workdir)
   model = api.load(workdir)
   gated_decoding.check(model.objective, model.config)
   start = time.monotonic()

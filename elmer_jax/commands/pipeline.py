@@ -21,10 +21,11 @@ from elmer_jax.core.errors import UserError
 from elmer_jax.data import prepared_data
 from elmer_jax.data.datasets import dataset_files
 from elmer_jax.data.preparation import prepare as prepare_data
+from elmer_jax.decoding import dag_settings
 from elmer_jax.decoding.strategies import Strategy
 from elmer_jax.generation import api, distillation
 from elmer_jax.parallel import processes
-from elmer_jax.training import loop, out_of_memory
+from elmer_jax.training import dag_fitting, loop, out_of_memory
 from elmer_jax.training.metric_writer import record_stage_seconds
 from elmer_jax.training.optimizer import make_optimizer
 
@@ -62,8 +63,9 @@ def train(
   processes.check_shared_folder("--workdir", workdir, timeout)
   if orbax_checkpoint.is_finished(workdir, config.train.steps):
     logging.info("%s is trained already: %d steps", workdir, config.train.steps)
+    _fit_decoding(config, workdir)
     return
-  compile_cache.cache_programs()
+  compile_cache.cache_programs(workdir)
   prepared = processes.run_on_first_process(
     "preparing the data", lambda: prepare_data(config, workdir)
   )
@@ -74,6 +76,16 @@ def train(
     seconds = loop.train(config, workdir, vocabulary)
   if processes.is_first():
     record_stage_seconds(workdir, "train", seconds)
+  _fit_decoding(config, workdir)
+
+
+def _fit_decoding(config: ml_collections.ConfigDict, workdir: str) -> None:
+  """Fits what decoding a DAG needs, unless an earlier start did."""
+  if config.objective.name != "dag" or not processes.is_first():
+    return
+  folder, step = orbax_checkpoint.find_checkpoint(workdir)
+  if not dag_settings.exists(folder / str(step)):
+    dag_fitting.fit_decoding(config, workdir)
 
 
 def evaluate(
@@ -109,7 +121,7 @@ def evaluate(
     logging.info("%s is evaluated already: step %d", workdir, step)
     return found
   start = time.monotonic()
-  compile_cache.cache_programs()
+  compile_cache.cache_programs(workdir)
   model = api.load(workdir)
   result = result_path(config, workdir, split, variant)
   if oracle_length and model.objective in ("lplm", "autoregressive"):
@@ -169,7 +181,7 @@ def distill(
   """
   orbax_checkpoint.find_checkpoint(workdir)
   claim_run_folder(config, workdir)
-  compile_cache.cache_programs()
+  compile_cache.cache_programs(workdir)
   distillation.distill(config, workdir, output, beams, batch_size)
 
 

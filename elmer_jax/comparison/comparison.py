@@ -21,9 +21,11 @@ from elmer_jax.comparison import page, results, stages, table, variants
 from elmer_jax.comparison.paths import ComparisonPaths
 from elmer_jax.comparison.stages import Stage
 from elmer_jax.comparison.variants import Variant
+from elmer_jax.configuration_ranges import RANGES
 from elmer_jax.core import compile_cache
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.ranges import check_ranges
 from elmer_jax.data import prepared_data
 from elmer_jax.data.preparation import prepare
 from elmer_jax.evaluation import baselines, latency
@@ -162,7 +164,6 @@ class Comparison:
     return _made_of(self.paths.table) == self._table_made_of()
 
   def _time(self) -> None:
-    compile_cache.cache_programs()
     seed = self._seeds[0]
     load = functools.cache(api.load)
     systems = {
@@ -214,23 +215,22 @@ def compare(config: Config, workdir: str) -> None:
   """
   comparison = Comparison(config, Path(os.path.abspath(workdir)))
   claim_run_folder(config, workdir, configuration.COMPARISON)
+  compile_cache.cache_programs(workdir)  # rows and seeds share programs
   stages.run(comparison.stages())
   print(comparison.paths.table.with_suffix(".md").read_text(encoding="utf-8"), end="")
   logging.info("page: %s; all figures: table.json beside it", comparison.paths.page)
 
 
 def _check(config: Config) -> None:
-  for part in (config.pretrain, config.finetune):
-    configuration.check(part)
+  check_ranges(configuration.flat_keys(config), RANGES)
+  for part in ("pretrain", "finetune"):
+    configuration.check(config[part], f"{part}.")
   if config.pretrain.objective.name != "lplm":
     raise UserError(
       f"pretrain.objective.name is {config.pretrain.objective.name!r}, not lplm"
     )
   if not config.compare.seeds:
     raise UserError("compare.seeds is empty: give at least one, as in '(0,)'")
-  for key, least in (("resamples", 100), ("timed_calls", 1)):
-    if config.compare[key] < least:
-      raise UserError(f"compare.{key} must be at least {least}")
 
 
 def _made_of(path: Path) -> dict | None:

@@ -58,12 +58,18 @@ def log_compilation(function: Callable, name: str) -> Callable:
   return call
 
 
-def cache_programs() -> None:
-  """Turns on JAX's persistent compilation cache, in the user's cache folder.
+def cache_programs(workdir: str | None = None) -> None:
+  """Turns on JAX's persistent compilation cache, unless this process has one.
 
-  `JAX_COMPILATION_CACHE_DIR` names another folder.
+  The environment variable `JAX_COMPILATION_CACHE_DIR` names another folder.
+
+  Args:
+    workdir: folder of a run: its programs are kept there, so that a start on another
+      machine compiles none. None: the cache folder of the user.
   """
+  if jax.config.jax_compilation_cache_dir:
+    return
   home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-  if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    jax.config.update("jax_compilation_cache_dir", str(home / "elmer_jax" / "programs"))
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+  folder = Path(workdir) if workdir else home / "elmer_jax"
+  jax.config.update("jax_compilation_cache_dir", str((folder / "programs").absolute()))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

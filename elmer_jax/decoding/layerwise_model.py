@@ -34,6 +34,8 @@ class LayerwiseModel(Elmer):
     self.decoder = model.decoder
     if config.soft_exit:
       self.soft_exit = model.soft_exit
+    if config.transition_heads:
+      self.transitions = model.transitions
     if config.dtype == "bfloat16":
       self.round_weights()
     self.encoder.layers = unstack(self.encoder.layers, config.encoder_layers)

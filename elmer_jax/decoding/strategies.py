@@ -11,84 +11,34 @@ All strategies return `decoded.Decoded`.
   HardExit        a token exits at the first layer with a low entropy
   Depth           the lowest decoder layers alone
   Gated           a text stops at the layer where a fitted gate expects it to be final
+  MaskPredict     several passes: the least likely tokens are predicted again
+  DagViterbi      the best path through a directed acyclic graph; DagLookahead and
+                  DagGreedy are faster searches
   Autoregressive  token by token: greedy or beam search
 
 `from_words` maps the words of the command line and of older keyword arguments to a
 strategy: below it, no string selects how to decode.
 """
 
-import abc
 import dataclasses
 import math
-from typing import Protocol, Self
+from typing import Self
 
-import jax
 import numpy as np
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.decoding import autoregressive, one_pass
+from elmer_jax.decoding import autoregressive, mask_predict, one_pass
+from elmer_jax.decoding.dag_strategies import DagGreedy, DagLookahead, DagViterbi
 from elmer_jax.decoding.decoded import Decoded
-from elmer_jax.decoding.decoding_model import DecodingParams
-from elmer_jax.decoding.gate import gate_file, gated_decoding
+from elmer_jax.decoding.gate import gated_decoding
 from elmer_jax.decoding.incremental import Search
-from elmer_jax.model.config import ModelConfig
+from elmer_jax.decoding.strategy import (
+  OFF_RAMP_OBJECTIVES,
+  Strategy,
+  TrainedModel,
+  require_objective,
+)
 from elmer_jax.tokenizer.special_ids import BOS_ID, PAD_ID
-
-# Objectives whose every off-ramp is trained to be read without changing the state.
-OFF_RAMP_OBJECTIVES = ("lplm", "hard_exit", "last_layer")
-
-
-class TrainedModel(Protocol):
-  """What a strategy needs of a model; `generation.model.Model` is one."""
-
-  config: ModelConfig
-  params: dict
-  objective: str  # the one it was trained with
-  search: Search  # the settings that an autoregressive checkpoint came with
-  exit_threshold: float  # of hard exit, from the checkpoint's configuration, in nats
-  gate: gate_file.Calibrated | None
-
-  @property
-  def decoding_params(self) -> DecodingParams: ...
-
-  def at_depth(self, layers: int) -> Self: ...
-
-
-class Strategy(abc.ABC):
-  """How target ids are predicted from source ids."""
-
-  word: str  # its name on the command line
-  accepts_lengths = False  # whether `decode` takes the references' lengths
-
-  @abc.abstractmethod
-  def resolve(self, model: TrainedModel) -> Self:
-    """Returns the strategy with the model's own settings in place of None.
-
-    Raises:
-      UserError: the model was not trained for it, or a setting is out of range.
-    """
-
-  @abc.abstractmethod
-  def decode(
-    self,
-    model: TrainedModel,
-    source_ids_BxS: np.ndarray | jax.Array,
-    length: int,
-    *,
-    details: bool = False,
-    lengths_B: np.ndarray | None = None,
-  ) -> Decoded:
-    """Predicts at most `length` tokens for each source.
-
-    Args:
-      model: one that the strategy was resolved for.
-      source_ids_BxS: int32 ids with BOS and EOS, padded with PAD.
-      length: target positions T.
-      details: whether to compute more than ids, which costs more applications of the
-        output head.
-      lengths_B: int32, the references' lengths with EOS, for comparison with published
-        scores only.
-    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +49,7 @@ class NoExit(Strategy):
   accepts_lengths = True
 
   def resolve(self, model: TrainedModel) -> Self:
-    _require_objective(self, model, OFF_RAMP_OBJECTIVES)
+    require_objective(self, model, OFF_RAMP_OBJECTIVES)
     return self
 
   def decode(self, model, source_ids_BxS, length, *, details=False, lengths_B=None):
@@ -129,7 +79,7 @@ class SoftExit(Strategy):
   accepts_lengths = True
 
   def resolve(self, model: TrainedModel) -> Self:
-    _require_objective(self, model, ("soft_exit",))
+    require_objective(self, model, ("soft_exit",))
     size = model.config.vocabulary_size
     if not 0 <= self.shortlist_size <= size:
       raise UserError(
@@ -167,7 +117,7 @@ class HardExit(Strategy):
   accepts_lengths = True
 
   def resolve(self, model: TrainedModel) -> Self:
-    _require_objective(self, model, ("lplm", "hard_exit"))
+    require_objective(self, model, ("lplm", "hard_exit"))
     threshold = self.entropy_threshold
     if threshold is None:
       return dataclasses.replace(self, entropy_threshold=model.exit_threshold)
@@ -204,7 +154,7 @@ class Depth(Strategy):
   accepts_lengths = True
 
   def resolve(self, model: TrainedModel) -> Self:
-    _require_objective(self, model, OFF_RAMP_OBJECTIVES)
+    require_objective(self, model, OFF_RAMP_OBJECTIVES)
     model.at_depth(self.layers)
     return self
 
@@ -265,10 +215,39 @@ class Gated(Strategy):
 
 
 @dataclasses.dataclass(frozen=True)
+class MaskPredict(Strategy):
+  """Several passes: the tokens with the lowest probability are predicted again.
+
+  Attributes:
+    passes: of the decoder; 1 is one-pass decoding.
+  """
+
+  passes: int = 4
+
+  word = "mask_predict"
+
+  def resolve(self, model: TrainedModel) -> Self:
+    require_objective(self, model, ("masked_diffusion",))
+    if not 1 <= self.passes <= 1000:
+      raise UserError(f"passes={self.passes} must be between 1 and 1000")
+    return self
+
+  def decode(self, model, source_ids_BxS, length, *, details=False, lengths_B=None):
+    return mask_predict.decode(
+      model.config,
+      model.decoding_params,
+      source_ids_BxS,
+      length=length,
+      passes=self.passes,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Autoregressive(Search, Strategy):
   """Token by token, greedy or with beams; the settings are `Search`'s."""
 
   word = "autoregressive"
+  repeats_neighbours = False
 
   @classmethod
   def of(cls, search: Search) -> "Autoregressive":
@@ -308,6 +287,13 @@ def _shifted(array_BxT: np.ndarray, shifts_B: np.ndarray, fill: float) -> np.nda
   return np.where(shifts_B[:, None], moved_BxT, array_BxT)
 
 
+# Strategies that the command line calls by their words.
+_BY_WORD = (
+  *(NoExit, SoftExit, HardExit, Gated),
+  *(DagViterbi, DagLookahead, DagGreedy, MaskPredict),
+)
+
+
 def default(model: TrainedModel) -> Strategy:
   """Returns the strategy that a model was trained for."""
   match model.objective:
@@ -317,6 +303,10 @@ def default(model: TrainedModel) -> Strategy:
       return HardExit()
     case "autoregressive":
       return Autoregressive.of(model.search)
+    case "dag":
+      return DagViterbi()
+    case "masked_diffusion":
+      return MaskPredict()
   return NoExit()
 
 
@@ -327,22 +317,24 @@ def from_words(
   threshold: float | None = None,
   shortlist: int = 0,
   depth: int | None = None,
+  passes: int | None = None,
   search: Search | None = None,
 ) -> Strategy:
   """Returns the strategy that words of the command line describe.
 
   Args:
     model: gives the default.
-    exit: "none", "soft", "hard" or "gated"; by default what the model was trained for.
+    exit: the word of a strategy; by default what the model was trained for.
     threshold: of hard exit in nats, or of gated exit as a share.
     shortlist: of soft exit, in tokens.
     depth: decoder layers that run, for "none".
+    passes: of the decoder, for "mask_predict".
     search: settings of an autoregressive model.
 
   Raises:
     UserError: an unknown word, or a setting that the strategy does not have.
   """
-  known = {strategy.word: strategy for strategy in (NoExit, SoftExit, HardExit, Gated)}
+  known = {strategy.word: strategy for strategy in _BY_WORD}
   if exit is not None and exit not in known:
     raise UserError(f"exit is one of {', '.join(known)}; not {exit!r}")
   if search is not None and exit is None:
@@ -355,12 +347,14 @@ def from_words(
     HardExit: {"entropy_threshold": threshold},
     Gated: {"threshold": threshold},
     Depth: {"layers": depth},
+    MaskPredict: {} if passes is None else {"passes": passes},
     Autoregressive: dataclasses.asdict(model.search),
   }.get(kind, {})
   for name, given, kinds in (
     ("threshold", threshold is not None, (HardExit, Gated)),
     ("shortlist", bool(shortlist), (SoftExit,)),
     ("depth", depth is not None, (Depth,)),
+    ("passes", passes is not None, (MaskPredict,)),
   ):
     if given and kind not in kinds:
       words = " or ".join(f"exit={other.word}" for other in kinds if other is not Depth)
@@ -368,28 +362,3 @@ def from_words(
         f"{name} is for {words or 'exit=none'}; the strategy here is {kind.word!r}"
       )
   return kind(**settings)
-
-
-def _require_objective(
-  strategy: Strategy, model: TrainedModel, objectives: tuple[str, ...]
-) -> None:
-  """Raises `UserError` for a strategy that a checkpoint was not trained for.
-
-  Layers trained with the soft-exit projection mean nothing without it, and copied
-  states mean something only to layers that were trained among them.
-  """
-  if model.objective not in objectives:
-    raise UserError(
-      f"exit={strategy.word} does not fit this checkpoint: it was trained with "
-      f"objective {model.objective}, use {_fitting(model.objective)}"
-    )
-
-
-def _fitting(objective: str) -> str:
-  words = {
-    "soft_exit": ("exit=soft",),
-    "hard_exit": ("exit=hard", "exit=none"),
-    "lplm": ("exit=none", "exit=hard"),
-    "last_layer": ("exit=none",),
-  }.get(objective, ("no exit, but beams",))
-  return " or ".join(words)

@@ -5,7 +5,7 @@
 `seqio.Evaluator` scores these systems with the metric functions of the task:
 
 soft_exit, hard_exit, none, autoregressive   the model, named after its decoding
-…_repeats_kept      the same with adjacent repeats kept (one-pass models only)
+…_repeats_kept      the same with adjacent repeats kept, where they are removed
 …_shuffled_source   the same with every source replaced by another example's
 …_without_exits     hard exit with every token running through all layers
 …_oracle_length     on demand: one pass with as many positions as the reference has
@@ -34,7 +34,11 @@ from elmer_jax.data.datasets.dataset import DatasetSpec
 from elmer_jax.decoding import strategies
 from elmer_jax.decoding.strategies import (
   Autoregressive,
+  DagGreedy,
+  DagLookahead,
+  DagViterbi,
   HardExit,
+  MaskPredict,
   NoExit,
   SoftExit,
   Strategy,
@@ -52,6 +56,10 @@ _SYSTEMS = {
   NoExit: "none",
   SoftExit: "soft_exit",
   HardExit: "hard_exit",
+  DagViterbi: "dag",
+  DagLookahead: "dag_lookahead",
+  DagGreedy: "dag_greedy",
+  MaskPredict: "mask_predict",
   Autoregressive: "autoregressive",
 }
 
@@ -95,7 +103,7 @@ def evaluate_finetuning(
     main = _SYSTEMS[type(decoding)]
     every_token = _generate(model, sources, decoding)
     results = every_token
-    if main != "autoregressive":
+    if decoding.repeats_neighbours:
       results = [
         text_results.without_repeats(model.vocabulary, result) for result in every_token
       ]

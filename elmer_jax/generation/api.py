@@ -27,7 +27,8 @@ class Settings:
     batch_size: texts at a time; the last batch is filled up to a power of two, so that
       few programs are compiled.
     remove_repeats: whether to remove tokens that equal their left neighbour; by default
-      for all strategies but `Autoregressive`.
+      for the strategies that predict neighbours independently: all but
+      `Autoregressive` and those of the objective `dag`.
     oracle_lengths: the references' lengths in tokens with EOS, one a text. For
       comparison with published scores only: no deployed model knows them.
     details: whether results have more than texts and ids, which takes longer: layers,
@@ -123,7 +124,7 @@ def _batches(
 ) -> Iterator[Result]:
   removes = settings.remove_repeats
   if removes is None:
-    removes = not isinstance(decoding, strategies.Autoregressive)
+    removes = decoding.repeats_neighbours
   sources, vocabulary = model.source_rows(), model.vocabulary
   lengths = None if settings.oracle_lengths is None else iter(settings.oracle_lengths)
   while batch := list(itertools.islice(texts, settings.batch_size)):

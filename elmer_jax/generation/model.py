@@ -13,6 +13,7 @@ from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.core.errors import UserError
 from elmer_jax.core.paths import local_path
 from elmer_jax.decoding import decoding_model, off_ramps
+from elmer_jax.decoding.dag_settings import DagSettings
 from elmer_jax.decoding.decoding_model import DecodingParams
 from elmer_jax.decoding.gate import gate_file
 from elmer_jax.decoding.incremental import Search
@@ -36,6 +37,7 @@ class Model:
   search: Search = Search()  # default settings of an autoregressive model
   exit_threshold: float = 0.0  # default of hard exit, nats
   gate: gate_file.Calibrated | None = None  # of gated exit
+  dag: DagSettings | None = None  # of the objective `dag`
 
   @functools.cached_property
   def decoding_params(self) -> DecodingParams:
@@ -73,6 +75,8 @@ class Model:
     """Raises `UserError` unless the position table has `length` target positions."""
     # An autoregressive model uses one more, for BOS.
     longest = self.config.positions - (self.objective == "autoregressive")
+    if self.dag is not None:
+      longest = int(longest / self.dag.options.upsampling)
     if not 1 <= length <= longest:
       raise UserError(
         f"target_length {length} must be between 1 and the model's {longest} positions"
@@ -181,4 +185,5 @@ def load(path: str) -> Model:
     Search(**loaded.metadata.get("generation", {})),
     objective["exit_threshold"],
     loaded.gate,
+    loaded.dag,
   )

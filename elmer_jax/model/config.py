@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.ranges import Range, check_ranges
 
 # What is kept of a layer for the backward pass; the rest is computed again. Each name
 # keeps less than the one before it.
@@ -15,6 +16,28 @@ REMAT = (
   "projections",  # the outputs of products with parameters
   "layer",  # the layer's input
 )
+
+
+_LAYERS, _WIDTHS, _TOKENS = Range(1, 4096), Range(1, 2**20), Range(1, 2**24)
+
+# The range of each number.
+RANGES = {
+  "vocabulary_size": _TOKENS,
+  "vocabulary_multiple": _TOKENS,
+  "encoder_layers": _LAYERS,
+  "decoder_layers": _LAYERS,
+  "d_model": _WIDTHS,
+  "encoder_heads": _WIDTHS,
+  "decoder_heads": _WIDTHS,
+  "encoder_feed_forward": _WIDTHS,
+  "decoder_feed_forward": _WIDTHS,
+  "positions": _TOKENS,
+  "transition_heads": Range(0, 1024),
+  "transition_window": Range(0, 2**20),
+  "dropout": Range(0, 1, without=(1,)),
+  "init_stddev": Range(0, 100),
+  "head_chunk": _TOKENS,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +66,19 @@ class ModelConfig:
   norm: str = "post"  # "post" as BART, or "pre", for higher learning rates
   scale_embedding: bool = False  # token embeddings times sqrt(d_model)
   soft_exit: bool = False  # whether there is a soft-exit projection
+  transition_heads: int = 0  # of the directed acyclic decoder; 0: no transitions
+  transition_window: int = 0  # successors of a vertex
   dtype: str = "float32"  # of activations; parameters are always float32
   remat: str = "none"  # one of REMAT
   head_chunk: int = 8192  # tokens of the vocabulary whose logits exist at one time
 
   def __post_init__(self):
+    for field in dataclasses.fields(self):
+      value, kind = getattr(self, field.name), type(field.default)
+      is_of_kind = isinstance(value, (int, float) if kind is float else kind)
+      is_of_kind &= isinstance(value, bool) == (kind is bool)
+      _require(is_of_kind, f"model.{field.name} must be of type {kind.__name__}", value)
+    check_ranges(dataclasses.asdict(self), RANGES, "model.")
     _require(
       self.norm in ("post", "pre"), "model.norm must be 'post' or 'pre'", self.norm
     )
@@ -63,15 +94,16 @@ class ModelConfig:
     for side in ("encoder", "decoder"):
       heads = getattr(self, f"{side}_heads")
       _require(
-        heads > 0 and self.d_model % heads == 0,
+        self.d_model % heads == 0,
         f"model.{side}_heads must divide model.d_model ({self.d_model})",
         heads,
       )
-    for name in ("encoder_layers", "decoder_layers", "positions", "head_chunk"):
+    if self.transition_heads:
       _require(
-        getattr(self, name) > 0, f"model.{name} must be positive", getattr(self, name)
+        self.d_model % self.transition_heads == 0,
+        f"objective.transition_heads must divide model.d_model ({self.d_model})",
+        self.transition_heads,
       )
-    _require(0 <= self.dropout < 1, "model.dropout must be in [0, 1)", self.dropout)
 
   @property
   def mask_id(self) -> int:

@@ -13,6 +13,7 @@ from elmer_jax.model import layers
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.model.decoder import AfterLayer, Decoder, pass_on
 from elmer_jax.model.encoder import Encoder
+from elmer_jax.model.transitions import Transitions
 from elmer_jax.tokenizer.special_ids import BOS_ID, PAD_ID
 
 # Logit of the vocabulary's padding rows: far below all others, and finite, so that
@@ -42,6 +43,8 @@ class Elmer(nnx.Module):
     self.decoder = Decoder(config, rngs)
     if config.soft_exit:
       self.soft_exit = _soft_exit_projection(config, rngs)
+    if config.transition_heads:
+      self.transitions = Transitions(config, rngs)
 
   def encode(
     self,

@@ -21,7 +21,7 @@ from elmer_jax.tokenizer.special_ids import PAD_ID
 
 # Streams of random numbers. A row's key is a function of (seed, step, global row); each
 # use folds in one of these, so that no two uses share their draws.
-DROPOUT, EXIT_LAYERS, GOLD_MIXING, GLANCING, DROPPED = 0, 1, 2, 3, 4
+DROPOUT, EXIT_LAYERS, GOLD_MIXING, GLANCING, DROPPED, MASKED = 0, 1, 2, 3, 4, 5
 
 
 class Sums(NamedTuple):

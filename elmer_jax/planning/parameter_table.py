@@ -79,7 +79,7 @@ def as_json(table: ParameterTable) -> dict:
 
 
 def format_table(table: ParameterTable) -> str:
-  """Returns the totals, then a row for each parameter."""
+  """Returns the totals, then a row for each parameter, the largest first."""
   count = sum(math.prod(parameter.shape) for parameter in table.parameters)
   mesh = ", ".join(f"{axis} {size}" for axis, size in table.mesh.items())
   lines = [f"{count:,} parameters on the mesh {mesh}"]
@@ -89,7 +89,7 @@ def format_table(table: ParameterTable) -> str:
       f"{table.bytes_per_device[kind] / 2**20:,.2f} MiB a device"
     )
   rows = [("parameter", "shape", "logical axes", "sharded over", "MiB", "MiB a device")]
-  for parameter in table.parameters:
+  for parameter in sorted(table.parameters, key=lambda p: p.bytes, reverse=True):
     rows.append(
       (
         parameter.name,

@@ -92,8 +92,13 @@ def rows_per_process(
 def flops_of_step(config: ml_collections.ConfigDict) -> float:
   """Returns the FLOPs of the model in a step, without recomputation."""
   sizes = configuration.model_config(config, config.data.vocabulary_size)
-  lengths = config.data.source_length, config.data.target_length
-  example = flops.of_example(sizes, config.objective.name, *lengths)
+  example = flops.of_example(
+    sizes,
+    config.objective.name,
+    config.data.source_length,
+    config.data.target_length,
+    configuration.decoder_positions(config),
+  )
   return float(config.data.batch_size * example.training)
 
 

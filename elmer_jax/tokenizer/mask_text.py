@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Text in which `<mask>` is the mask token, as input of a pre-trained model."""
+"""Text in which `<mask>` is the mask token, as input of a pre-trained model.
+
+White space before a mask belongs to the mask, as in BART's tokenizer: corruption, too,
+replaces a word together with the space before it.
+"""
 
 import numpy as np
 
@@ -10,7 +14,9 @@ from elmer_jax.tokenizer.special_ids import MASK_TOKEN
 
 def encode(vocabulary: Vocabulary, text: str) -> np.ndarray:
   """Returns the ids of a text, int32 [n], with the mask's id for each `<mask>`."""
-  pieces = [vocabulary.encode(piece) for piece in text.split(MASK_TOKEN)]
+  *before, last = text.split(MASK_TOKEN)
+  pieces = [vocabulary.encode(piece.rstrip()) for piece in before]
+  pieces.append(vocabulary.encode(last))
   mask = np.array([vocabulary.mask_id], np.int32)
   joined = [part for piece in pieces for part in (mask, piece)][1:]
   return np.concatenate(joined).astype(np.int32)

@@ -5,6 +5,7 @@
 import jax
 import ml_collections
 
+from elmer_jax import configuration
 from elmer_jax.model import flops
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.parallel import chips
@@ -19,6 +20,7 @@ class Throughput:
       config.objective.name,
       config.data.source_length,
       config.data.target_length,
+      configuration.decoder_positions(config),
     )
     self._flops_per_step = config.data.batch_size * of_example.training
     self._chip = chips.of_kind(jax.devices()[0].device_kind)

@@ -115,8 +115,10 @@ class TrainMetrics:
     means, rates = self._logged.values(), self._log_clock.rates(step)
     line = (
       f"step {step:,}/{self._steps:,}  epoch {step / self._steps_per_epoch:.1f}  "
-      f"loss {means['loss']:.3f}  accuracy {means['accuracy']:.3f}"
+      f"loss {means['loss']:.3f}"
     )
+    if "accuracy" in means:  # the objective `dag` computes none in training
+      line += f"  accuracy {means['accuracy']:.3f}"
     if self._first_line is not None:  # a single step gives no rate
       left = format_duration((self._steps - step) / rates["steps_per_second"])
       line += f"  {rates['tokens_per_second']:,.0f} tokens/s  {left} left"

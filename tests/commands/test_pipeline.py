@@ -47,6 +47,33 @@ def finished(tmp_path_factory) -> Path:
   return folder / "run"
 
 
+def test_the_decoding_of_a_graph_is_fitted_at_the_end_of_training(finished):
+  """A start after an interrupted fitting fits the same."""
+  run = finished.with_name("graph")
+  arguments = [
+    "--config=finetune_pairs",
+    f"--workdir={run}",
+    f"--config.init_from={finished}",
+    f"--config.data.files={finished.parent / 'pairs.jsonl'}",
+    f"--config.data.cache={finished / 'cache'}",
+    "--config.objective.name=dag",
+    "--config.data.source_length=16",
+    "--config.data.target_length=12",
+    "--config.data.batch_size=8",
+    "--config.data.num_workers=1",
+    "--config.train.steps=2",
+  ]
+  pipeline.train(*resolved(*arguments))
+  settings = run / "checkpoints" / "2" / "dag.npz"
+  fitted = settings.read_bytes()
+  settings.unlink()
+  pipeline.train(*resolved(f"--workdir={run}"))
+  assert settings.read_bytes() == fitted
+  found = pipeline.evaluate(*resolved(f"--workdir={run}"))
+  assert {"dag", "dag_shuffled_source"} < found["systems"].keys()
+  assert "dag_repeats_kept" not in found["systems"] and found["removed_repeats"] == 0
+
+
 def steps_of(run: Path) -> set[str]:
   return {path.name for path in (run / "checkpoints").iterdir() if path.name.isdigit()}
 

@@ -214,7 +214,7 @@ def test_configurations_that_cannot_be_compared_are_refused(
     compare.main(configure("soft_randm"), str(tmp_path))
   with pytest.raises(UserError, match="compare.seeds is empty"):
     compare.main(configure(seeds=()), str(tmp_path))
-  with pytest.raises(UserError, match="compare.timed_calls must be at least 1"):
+  with pytest.raises(UserError, match="compare.timed_calls must be from 1"):
     compare.main(configure(timed_calls=0), str(tmp_path))
   config = configure()
   config.pretrain.objective.name = "last_layer"

@@ -115,7 +115,8 @@ def test_predictions_say_what_the_logits_say():
 def test_chosen_layers_are_those_of_all():
   every = model("case_a", "soft_exit").off_ramp_logits(**asked("case_a"))
   some = model("case_a", "soft_exit").off_ramp_logits(**asked("case_a", layers=[2, 0]))
-  np.testing.assert_allclose(some, every[jnp.array([2, 0])], atol=1e-6)
+  # Two programs: logits near 20, where float32 resolves 2e-6, of sums in another order.
+  np.testing.assert_allclose(some, every[jnp.array([2, 0])], atol=2e-5)
 
 
 def test_masked_positions_are_not_attended_to():

@@ -3,6 +3,8 @@
 """Generation: a text for each source in order, few programs, clear words."""
 
 import dataclasses
+import io
+import json
 import re
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from elmer_jax.core.errors import UserError
 from elmer_jax.decoding.gate import gate_file
 from elmer_jax.decoding.gate.gated_decoding import Gate
 from elmer_jax.generation import api, generation_progress
+from elmer_jax.generation.source_lines import SourceLines
 
 TEXTS = [text[:20] for text in tiny_text.documents(11)]
 
@@ -126,6 +129,53 @@ def test_a_line_for_each_line(run, model):
   assert lines[:4] == [" ".join(text.split()) for text in expected]
 
 
+def test_json_lines_keep_their_fields_and_may_hold_line_breaks(run, model, tmp_path):
+  rows = [
+    {"id": 7, "source": "def add(a, b)\nAdds.", "tags": ["x"]},
+    {"id": 8, "source": "last \ud83d"},
+  ]
+  lines = "\n\n".join(map(json.dumps, rows)).encode()
+  path = tmp_path / "sources.jsonl"
+  path.write_bytes(lines)
+  expected = texts(elmer_jax.generate(model, [row["source"] for row in rows]))
+  done = generate(run, f"--input={path}", "--format=records", text=b"")
+  assert done.returncode == 0, done.stderr
+  rows[1]["source"] = "last \ufffd"
+  assert [json.loads(line) for line in done.stdout.splitlines()] == [
+    row | {"output": text} for row, text in zip(rows, expected, strict=True)
+  ]
+
+
+def test_sources_of_json_lines_are_named_and_lines_of_text_are_kept(run, tmp_path):
+  flags = ("--input_format=jsonl", "--source_field=question", "--format=jsonl")
+  done = generate(run, *flags, text=b'{"question": "def add(a, b)", "id": 7}\n')
+  [line] = map(json.loads, done.stdout.splitlines())
+  assert line["id"] == 7 and line["question"] == "def add(a, b)"
+  plain = generate(run, "--format=records", text=b"def add(a, b)\n")
+  [record] = map(json.loads, plain.stdout.splitlines())
+  assert record == {"source": "def add(a, b)", "output": line["text"]}
+
+
+def lines_of(text: str, field: str | None) -> list[str]:
+  return list(SourceLines(io.StringIO(text), "--input=x", field).texts())
+
+
+@pytest.mark.parametrize(
+  ("line", "message"),
+  [
+    ("{", "--input=x, line 2: not JSON"),
+    ("[]", "line 2: not a JSON object"),
+    ('{"id": 7}', r"line 2: no text in field 'a' \(its fields: 'id'\); --source_field"),
+    ('{"a": null}', "line 2: no text in field 'a'"),
+  ],
+)
+def test_a_line_without_a_source_is_named(line, message):
+  assert lines_of('{"a": " b "}\n', "a") == ["b"]
+  assert lines_of(f"{line}\n\n", None) == [line, ""]
+  with pytest.raises(UserError, match=message):
+    lines_of(f'{{"a": "b"}}\n{line}\n', "a")
+
+
 def test_two_runs_give_the_same_bytes_and_log_their_throughput(run, tmp_path):
   source = tmp_path / "sources.txt"
   lines = [" ".join(text.split()) for text in TEXTS]
@@ -134,7 +184,9 @@ def test_two_runs_give_the_same_bytes_and_log_their_throughput(run, tmp_path):
     generate(run, "--format=jsonl", f"--input={source}", text=b"") for _ in range(2)
   ]
   assert runs[0].stdout == runs[1].stdout != b""
-  assert re.search(rb"11 texts, \d+ tokens in .* texts/s, \d+ tokens/s", runs[0].stderr)
+  assert re.search(
+    rb"11 texts, \d+ tokens in .* texts/s, [\d.]+ tokens/s", runs[0].stderr
+  )
 
 
 def test_the_bar_shows_the_share_of_a_file(tmp_path, monkeypatch, capsys):
@@ -153,7 +205,7 @@ def test_the_bar_shows_the_share_of_a_file(tmp_path, monkeypatch, capsys):
     progress.end()
   drawn = capsys.readouterr().err.split("\r")
   assert re.search(
-    r"\[#+\.+\] +\d+%, 3000 texts, .* texts/s, about \d+ s left", drawn[3000]
+    r"\[#+\.+\] +\d+%, 3,000 texts, .* texts/s, about \d+:\d\d left", drawn[3000]
   )
   assert "[" + "#" * 24 + "] 100%" in drawn[-2]
 

@@ -154,7 +154,7 @@ def test_evaluation_has_neither_glancing_nor_label_smoothing():
   [
     ("lplm", "glancing", 0.3, "glancing is for soft_exit, hard_exit and last_layer"),
     ("autoregressive", "glancing", 0.3, "objective.name is autoregressive"),
-    ("lplm", "label_smoothing", 0.1, "label_smoothing is for fine-tuning"),
+    ("lplm", "label_smoothing", 0.1, "label_smoothing is for objectives"),
     ("last_layer", "glancing", 1.5, "glancing must be from 0 to 1; it is 1.5"),
     ("last_layer", "glancing_ramp", -1, "0 steps or more"),
     ("soft_exit", "label_smoothing", 1.0, "at least 0 and below 1; it is 1.0"),
