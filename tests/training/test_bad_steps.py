@@ -101,7 +101,7 @@ def test_a_bad_step_is_counted_and_the_run_goes_on(monkeypatch, tmp_path, caplog
 
 
 def test_bad_steps_in_a_row_end_the_run(monkeypatch, tmp_path):
-  with pytest.raises(UserError, match="3 steps in a row .* learning_rate"):
+  with pytest.raises(UserError, match="3 steps in a row .*learning_rate"):
     run(monkeypatch, tmp_path, {2, 3, 4}, train__max_bad_steps=2)
   assert steps(tmp_path) == [2]
 
