@@ -17,6 +17,7 @@ from absl import logging
 from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.json_files import read_object
 from elmer_jax.tokenizer.bpe import Vocabulary
 
 # Files of the run that its report reads.
@@ -53,7 +54,7 @@ def average(run: str, output: str, last: int) -> None:
 def _keep_cache(run: str, path: Path) -> None:
   """Sets `data.cache` in a copy of a run's configuration to the cache of the run."""
   if path.is_file():
-    config = json.loads(path.read_text())
+    config = read_object(path)
     data = config.setdefault("data", {})
     data["cache"] = data.get("cache") or str(Path(run).absolute() / "cache")
     write_whole(path, json.dumps(config, indent=2) + "\n")

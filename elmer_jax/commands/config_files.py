@@ -3,7 +3,6 @@
 """Configurations from files: Python files by name or path, config.json of a run."""
 
 import difflib
-import json
 import runpy
 import traceback
 from collections.abc import Collection, Mapping
@@ -13,6 +12,7 @@ import ml_collections
 
 from elmer_jax import configuration
 from elmer_jax.configuration import Schema, flat_keys
+from elmer_jax.core import json_files
 from elmer_jax.core.errors import UserError
 
 _PACKAGE = Path(configuration.__file__).parent
@@ -78,15 +78,11 @@ def load_stored(path: Path, schema: Schema) -> ml_collections.ConfigDict:
   Raises:
     UserError: it can't be read, or it isn't a configuration of this kind.
   """
+  stored = json_files.read_object(path)
   try:
-    stored = json.loads(path.read_text("utf-8"))
-  except OSError as error:
-    raise UserError(f"{path} can't be read: {error.strerror}") from None
-  except (ValueError, RecursionError):
-    raise UserError(f"{path} is damaged: not JSON") from None
-  if not isinstance(stored, dict):
-    raise UserError(f"{path} is damaged: not a JSON object")
-  flat = flat_keys(ml_collections.ConfigDict(stored))
+    flat = flat_keys(ml_collections.ConfigDict(stored))
+  except (TypeError, ValueError, RecursionError) as error:
+    raise json_files.damaged(path, str(error)) from None
   return from_flat({new_name(key) or key: flat[key] for key in flat}, schema, str(path))
 
 

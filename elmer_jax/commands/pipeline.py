@@ -18,6 +18,7 @@ from elmer_jax.commands.run_folder import claim_run_folder
 from elmer_jax.core import compile_cache, quiet
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.json_files import read_object_if_present
 from elmer_jax.data import prepared_data
 from elmer_jax.data.datasets import dataset_files
 from elmer_jax.data.preparation import prepare as prepare_data
@@ -158,9 +159,9 @@ def evaluated(
 ) -> dict | None:
   """Returns the results of `evaluate` at the newest checkpoint, if there are any."""
   path = result_path(config, workdir, split, variant)
-  if not path.exists():
+  found = read_object_if_present(path, {"checkpoint_step": int}, "delete it")
+  if found is None:
     return None
-  found = json.loads(path.read_text())
   has_all = found.get("oracle_length", False) or not oracle_length
   if config.objective.name != "lplm":
     has_all &= found.get("drawn", 0) == config.evaluate.examples

@@ -25,6 +25,7 @@ from elmer_jax.configuration_ranges import RANGES
 from elmer_jax.core import compile_cache
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.json_files import read_object, read_object_if_present
 from elmer_jax.core.ranges import check_ranges
 from elmer_jax.data import prepared_data
 from elmer_jax.data.preparation import prepare
@@ -143,7 +144,8 @@ class Comparison:
 
   def _table_made_of(self) -> dict:
     latency = self.paths.latency
-    times = json.loads(latency.read_text())["seconds"] if latency.exists() else {}
+    found = read_object_if_present(latency, {"seconds": dict}, "delete it")
+    times = found["seconds"] if found else {}
     return {
       "timed": self._latency_made_of(),
       "seconds": times,
@@ -187,7 +189,7 @@ class Comparison:
     write_whole(self.paths.latency, json.dumps(found, indent=1) + "\n")
 
   def _write(self) -> None:
-    timed = json.loads(self.paths.latency.read_text())
+    timed = read_object(self.paths.latency)
     evaluations = {
       variant: {seed: self.paths.evaluation(variant, seed) for seed in self._seeds}
       for variant in self._variants
@@ -234,7 +236,8 @@ def _check(config: Config) -> None:
 
 
 def _made_of(path: Path) -> dict | None:
-  return json.loads(path.read_text())["made_of"] if path.exists() else None
+  found = read_object_if_present(path, {"made_of": dict}, "delete it")
+  return found and found["made_of"]
 
 
 def _training(config: Config, folder: Path) -> Stage:
@@ -304,5 +307,4 @@ def _evaluation(
 
 
 def _seconds(folder: Path, stage: str) -> float | None:
-  path = folder / "timing.json"
-  return json.loads(path.read_text()).get(stage) if path.exists() else None
+  return (read_object_if_present(folder / "timing.json") or {}).get(stage)

@@ -9,7 +9,6 @@ DIR/runs/NAME-seedN-mean/  the mean of its last checkpoints
 DIR/compare/               latency.json, table.json, table.md, index.html
 """
 
-import json
 from pathlib import Path
 
 import ml_collections
@@ -19,6 +18,7 @@ from elmer_jax.commands import pipeline
 from elmer_jax.comparison import variants
 from elmer_jax.comparison.results import Evaluation
 from elmer_jax.comparison.variants import Variant
+from elmer_jax.core import json_files
 from elmer_jax.evaluation import samples
 
 Config = ml_collections.ConfigDict
@@ -95,9 +95,6 @@ class ComparisonPaths:
     config, folder = self.weights(variant, seed)
     split = pipeline.measured_split(config)
     path = pipeline.result_path(config, str(folder), split, variant.file_suffix)
-    lines = pipeline.predictions_path(path).read_text("utf-8").splitlines()
-    evaluation = Evaluation(
-      samples.upgrade(json.loads(path.read_text())),
-      [json.loads(line) for line in lines],
-    )
+    lines = json_files.read_lines(pipeline.predictions_path(path))
+    evaluation = Evaluation(samples.upgrade(json_files.read_object(path)), list(lines))
     return evaluation.with_oracle() if variant.oracle else evaluation

@@ -12,6 +12,7 @@ WORKDIR/vocabulary if that is empty.
 """
 
 import dataclasses
+import math
 import os
 import pathlib
 from collections.abc import Sequence
@@ -20,12 +21,14 @@ import ml_collections
 
 from elmer_jax import configuration
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.json_files import check_object, damaged, read_object_if_present
+from elmer_jax.core.paths import is_plain_name
 from elmer_jax.data.cache.cache import (
+  REMEDY,
   Cache,
   CacheKey,
   check_matches,
   open_cache,
-  read_json,
   write_json,
 )
 from elmer_jax.data.mixture_rates import parse_rates
@@ -85,16 +88,29 @@ def read_parts(
       doesn't match the parts.
   """
   path = _mixture_path(config, workdir)
-  mixture = read_json(path)
+  mixture = read_object_if_present(path, {"parts": list}, REMEDY)
   if mixture is None:
     return None
   # Files of older versions lack the keys that these did not have.
   check_matches(_files(configuration.default()) | mixture, _files(config), path)
-  parts = [MixturePart(**part) for part in mixture["parts"]]
+  parts = [_mixture_part(part, path) for part in mixture["parts"]]
+  if not parts:
+    raise damaged(path, "it has no parts", REMEDY)
   rates = parse_rates(config.data.rates, [part.task for part in parts])
   return [
     dataclasses.replace(part, rate=rates.get(part.task, part.rate)) for part in parts
   ]
+
+
+def _mixture_part(part: object, path: pathlib.Path) -> MixturePart:
+  fields = {"task": str, "kind": str, "rate": float, "splits": list}
+  part = check_object(part, str(path), fields, REMEDY)
+  for name in (part["task"], *part["splits"]):
+    if not is_plain_name(name):
+      raise damaged(path, f"{name!r} is not the name of a task or split", REMEDY)
+  if not 0 <= part["rate"] < math.inf:
+    raise damaged(path, f"rate is {part['rate']}", REMEDY)
+  return MixturePart(**{name: part[name] for name in fields})
 
 
 def write_parts(

@@ -6,7 +6,6 @@ A model that ignores its input can reach the unigram loss. A model that uses its
 has a higher loss when every source is replaced by another example's.
 """
 
-import json
 from pathlib import Path
 
 import jax
@@ -14,6 +13,7 @@ import ml_collections
 import numpy as np
 
 from elmer_jax import configuration, objectives
+from elmer_jax.core.json_files import damaged, is_of, read_lines
 from elmer_jax.data import prepared_data
 from elmer_jax.decoding.strategies import NoExit
 from elmer_jax.evaluation import samples
@@ -90,11 +90,14 @@ def unigram_loss(counts_V: np.ndarray, batches: list[Rows]) -> float:
 
 def _history(workdir: str) -> dict[str, float]:
   """Reads the first validation loss and the median rate from metrics.jsonl."""
-  lines = (Path(workdir) / "metrics.jsonl").read_text().splitlines()
-  entries = [json.loads(line) for line in lines]
-  first = next(e for e in entries if e["split"] == "validation" and e["step"] == 0)
-  rates = [e["tokens_per_second"] for e in entries if e["split"] == "train"]
-  return {"initial": first["loss"], "tokens_per_second": float(np.median(rates))}
+  path = Path(workdir) / "metrics.jsonl"
+  entries = list(read_lines(path, {"split": str, "step": int, "loss": float}))
+  firsts = [e for e in entries if e["split"] == "validation" and e["step"] == 0]
+  rates = [e.get("tokens_per_second") for e in entries if e["split"] == "train"]
+  rates = [rate for rate in rates if is_of(rate, float)]
+  if not (firsts and rates):
+    raise damaged(path, "it lacks the losses or rates of a pre-training")
+  return {"initial": firsts[0]["loss"], "tokens_per_second": float(np.median(rates))}
 
 
 def _samples(model: api.Model, batches: list[Rows]) -> list[dict]:

@@ -4,11 +4,18 @@
 
 import collections
 import dataclasses
-import json
 import math
 from pathlib import Path
 
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.json_files import (
+  Fields,
+  check_object,
+  is_of,
+  read_lines,
+  read_object,
+  read_object_if_present,
+)
 from elmer_jax.evaluation import samples
 
 # The results of `evaluate` by what the run was for (by default the first file that
@@ -16,17 +23,23 @@ from elmer_jax.evaluation import samples
 RESULTS = {
   "pretrain": (
     ("evaluation/pretrain.json",),
-    (
-      "initial_validation_loss",
-      "final_validation_loss",
-      "unigram_loss",
-      "shuffled_source_loss",
-      "samples",
-    ),
+    {
+      "initial_validation_loss": float,
+      "final_validation_loss": float,
+      "unigram_loss": float,
+      "shuffled_source_loss": float,
+      "samples": list,
+    },
   ),
   "finetune": (
     ("evaluation/test.json", "evaluation/validation.json"),
-    ("systems", "examples", "distinct_outputs", "removed_repeats", "samples"),
+    {
+      "systems": dict,
+      "examples": int,
+      "distinct_outputs": float,
+      "removed_repeats": float,
+      "samples": list,
+    },
   ),
 }
 
@@ -118,43 +131,42 @@ def read_run(directory: str | Path, split: str | None = None) -> Run:
     raise UserError(f"{directory} has both {' and '.join(found.values())}")
   [(purpose, name)] = found.items()
   _, keys = RESULTS[purpose]
-  results = _read_object(directory / name)
-  if missing := [key for key in keys if key not in results]:
-    raise UserError(
-      f"{directory / name} lacks {', '.join(missing)}: run elmer_jax.evaluate again"
-    )
-  timing, accounts = directory / "timing.json", directory / "accounts.json"
+  results = _read_results(directory / name, keys)
   if not (directory / "metrics.jsonl").is_file():
     raise UserError(f"{directory / 'metrics.jsonl'} is missing: train the run first")
   return Run(
     directory=directory,
     purpose=purpose,
-    config=_read_object(directory / "config.json"),
+    config=read_object(directory / "config.json"),
     metrics=read_metrics(directory / "metrics.jsonl"),
-    seconds=_read_object(timing) if timing.is_file() else {},
-    accounts=_read_object(accounts) if accounts.is_file() else {},
+    seconds=_numbers(directory / "timing.json"),
+    accounts=_numbers(directory / "accounts.json"),
     results_file=directory / name,
     results=samples.upgrade(results),
   )
 
 
-def _read_object(path: Path) -> dict:
-  try:
-    content = json.loads(path.read_text(encoding="utf-8"))
-  except (OSError, ValueError) as error:
-    raise UserError(f"{path} can't be read: {error}") from error
-  if not isinstance(content, dict):
-    raise UserError(f"{path} is not a JSON object")
-  return content
+def _read_results(path: Path, fields: Fields) -> dict:
+  remedy = "delete it and evaluate again"
+  results = read_object(path, fields, remedy)
+  for sample in results["samples"]:
+    lists = {"pieces": list, "layers": list, "exit_layers": list}
+    check_object(sample, str(path), lists, remedy)
+  for scores in results.get("systems", {}).values():
+    check_object(scores, str(path), remedy=remedy)
+  return results
+
+
+def _numbers(path: Path) -> dict[str, float]:
+  """Returns the numbers of a JSON object by name; none if the file is missing."""
+  found = read_object_if_present(path) or {}
+  return {name: value for name, value in found.items() if is_of(value, float)}
 
 
 def read_metrics(path: Path) -> Metrics:
   """Reads a metrics.jsonl; of two lines for a step the later one counts."""
   found = collections.defaultdict(dict)
-  for line in path.read_text(encoding="utf-8").splitlines():
-    try:
-      values = json.loads(line)
-      found[values.pop("split")][values.pop("step")] = values
-    except (ValueError, KeyError):
-      continue  # incomplete: the run was killed, or is writing it
+  for line in read_lines(path, {"split": str, "step": int}):
+    values = {name: value for name, value in line.items() if is_of(value, float)}
+    found[line["split"]][values.pop("step")] = values
   return Metrics({split: dict(sorted(steps.items())) for split, steps in found.items()})

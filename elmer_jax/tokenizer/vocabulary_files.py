@@ -10,6 +10,7 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from elmer_jax.core import json_files
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
 from elmer_jax.tokenizer.special_ids import MASK_TOKEN, SPECIAL_TOKENS
@@ -41,12 +42,10 @@ def read(folder: pathlib.Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
     UserError: a file is missing or can't be parsed.
   """
   vocab_path, merges_path = folder / "vocab.json", folder / "merges.txt"
-  try:
-    ids = json.loads(_read_text(vocab_path))
-  except ValueError as error:
-    raise UserError(f"{vocab_path} is damaged: not JSON ({error})") from None
+  ids = json_files.read_object(_existing(vocab_path))
   merges = []
-  for number, line in enumerate(_read_text(merges_path).split("\n"), start=1):
+  lines = json_files.read_text(_existing(merges_path)).split("\n")
+  for number, line in enumerate(lines, start=1):
     if not line or (number == 1 and line.startswith("#version")):
       continue
     pair = tuple(line.split(" "))
@@ -125,14 +124,9 @@ def check(ids: object, merges: Merges, origin: str) -> None:
     )
 
 
-def _read_text(path: pathlib.Path) -> str:
-  try:
-    return path.read_text(encoding="utf-8")
-  except FileNotFoundError:
+def _existing(path: pathlib.Path) -> pathlib.Path:
+  if not path.exists():
     raise UserError(
       f"{path} is missing: a vocabulary is a folder with vocab.json and merges.txt"
-    ) from None
-  except UnicodeDecodeError as error:
-    raise UserError(f"{path} is damaged: not UTF-8 ({error.reason})") from None
-  except OSError as error:
-    raise UserError(f"{path} can't be read: {error.strerror}") from None
+    )
+  return path

@@ -10,6 +10,7 @@ from absl import logging
 
 from elmer_jax import configuration, objectives
 from elmer_jax.checkpoints import orbax_checkpoint
+from elmer_jax.checkpoints.huggingface import hf_folder
 from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.core.compile_cache import log_compilation
 from elmer_jax.core.errors import UserError
@@ -173,6 +174,8 @@ def _restore_or_init(
     )
     state = state._replace(params=params)
   count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+  if problem := hf_folder.why_not_writable(model_config):
+    logging.info("not for export: %s", problem)
   devices = count_of(jax.device_count(), "device")
   logging.info("%s on %s", count_of(count, "parameter"), devices)
   return state, {}

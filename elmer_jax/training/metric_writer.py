@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from elmer_jax.core.atomic_files import write_whole
+from elmer_jax.core.json_files import read_lines, read_object_if_present
 
 
 class MetricWriter:
@@ -50,21 +51,16 @@ def _drop_lines_after(path: Path, step: int) -> None:
     return
   kept = []
   if step:  # a run that restarts at 0 repeats the evaluation of step 0
-    lines = path.read_text("utf-8", "replace").splitlines()
-    kept = [line for line in lines if _step_of(line) <= step]
+    kept = [
+      json.dumps(line)
+      for line in read_lines(path, {"step": int})
+      if line["step"] <= step
+    ]
   write_whole(path, "".join(line + "\n" for line in kept))
-
-
-def _step_of(line: str) -> float:
-  """Returns the step of a line; infinity where a killed process left half of it."""
-  try:
-    return json.loads(line)["step"]
-  except (ValueError, TypeError, KeyError):
-    return math.inf
 
 
 def record_stage_seconds(workdir: str, stage: str, seconds: float) -> None:
   """Writes the duration of a stage into WORKDIR/timing.json."""
   path = Path(workdir) / "timing.json"
-  timing = json.loads(path.read_text()) if path.exists() else {}
+  timing = read_object_if_present(path, remedy="delete it") or {}
   write_whole(path, json.dumps(timing | {stage: round(seconds, 1)}) + "\n")

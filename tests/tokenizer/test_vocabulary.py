@@ -257,6 +257,9 @@ def test_missing_and_other_files_raise(directory, tmp_path):
   with pytest.raises(UserError, match="vocab.json is damaged"):
     Vocabulary.load(tmp_path)
   (tmp_path / "vocab.json").write_text("[1, 2]")
+  with pytest.raises(UserError, match="vocab.json is damaged .not a JSON object"):
+    Vocabulary.load(tmp_path)
+  (tmp_path / "vocab.json").write_text('{"a": "b"}')
   with pytest.raises(UserError, match="merges.txt is missing"):
     Vocabulary.load(tmp_path)
   (tmp_path / "merges.txt").write_bytes(b"\xff\xfe")

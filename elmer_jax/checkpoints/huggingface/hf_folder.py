@@ -24,6 +24,7 @@ from elmer_jax.checkpoints.huggingface import bart_names, tensor_files
 from elmer_jax.checkpoints.huggingface.tensor_files import TensorFile
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.json_files import read_object
 from elmer_jax.decoding.incremental import Search
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.tokenizer.bpe import Vocabulary
@@ -103,7 +104,7 @@ def read(path: str) -> Folder:
       unexpected or of another shape, or a vocabulary of another size.
   """
   folder = pathlib.Path(path)
-  described = _read_json(folder / "config.json")
+  described = read_object(folder / "config.json")
   _check_architecture(folder, described)
   file = tensor_files.open_all(folder)
   names = _names(file)
@@ -129,7 +130,7 @@ def read(path: str) -> Folder:
 def read_model_config(path: str) -> ModelConfig:
   """Reads the sizes of a folder's model; raises as `read` does."""
   folder = pathlib.Path(path)
-  described = _read_json(folder / "config.json")
+  described = read_object(folder / "config.json")
   _check_architecture(folder, described)
   return _model_config(folder, described, soft_exit=False)
 
@@ -146,17 +147,24 @@ def write(
   Raises:
     UserError: the model has no counterpart in BART, or the folder can't be written.
   """
-  if config.norm != "post":
-    raise UserError(
-      "BART has no pre-norm: only models with model.norm='post' can be written as "
-      "Hugging Face folders"
-    )
+  if problem := why_not_writable(config):
+    raise UserError(problem)
   folder = pathlib.Path(path)
   tensors = bart_names.to_bart(_arrays(params), config)
   for name, content in _descriptions(config, metadata).items():
     write_whole(folder / name, json.dumps(content, indent=2) + "\n")
   vocabulary.save(folder)
   tensor_files.write(folder / tensor_files.SAFETENSORS, tensors)
+
+
+def why_not_writable(config: ModelConfig) -> str | None:
+  """Returns why `write` would refuse a model, None if it would not."""
+  if config.norm == "post":
+    return None
+  return (
+    "BART has no pre-norm: only models with model.norm='post' can be written as "
+    "Hugging Face folders"
+  )
 
 
 def _to_jax(params: dict) -> None:
@@ -173,18 +181,6 @@ def _arrays(params: Mapping) -> dict:
     name: _arrays(value) if isinstance(value, Mapping) else np.asarray(value)
     for name, value in params.items()
   }
-
-
-def _read_json(path: pathlib.Path) -> dict:
-  try:
-    content = json.loads(path.read_text("utf-8"))
-  except OSError as error:
-    raise UserError(f"{path} can't be read: {error.strerror}") from None
-  except ValueError as error:
-    raise UserError(f"{path} is damaged: not JSON ({error})") from None
-  if not isinstance(content, dict):
-    raise UserError(f"{path} is damaged: not a JSON object")
-  return content
 
 
 def _check_architecture(folder: pathlib.Path, described: Mapping) -> None:
@@ -260,7 +256,7 @@ def _metadata(
   ours = described.get("elmer_jax", {})
   generation = dict(described)
   if (folder / "generation_config.json").exists():
-    generation |= _read_json(folder / "generation_config.json")
+    generation |= read_object(folder / "generation_config.json")
   default = "soft_exit" if config.soft_exit else "autoregressive"
   target_length = ours.get("target_length") or generation.get("max_length")
   objective = {"name": ours.get("objective", default)}

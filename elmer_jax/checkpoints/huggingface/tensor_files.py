@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The named tensors of a Hugging Face folder, in any of its file formats."""
 
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Protocol
@@ -12,6 +11,7 @@ import numpy as np
 from elmer_jax.checkpoints.huggingface.torch_file import TorchFile
 from elmer_jax.core.atomic_files import replacing
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.json_files import damaged, read_object
 from elmer_jax.core.paths import is_plain_name
 
 SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
@@ -68,15 +68,12 @@ def find(folder: pathlib.Path) -> list[pathlib.Path]:
     index = folder / f"{name}.index.json"
     if not index.exists():
       continue
-    try:
-      shards = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError):
-      raise UserError(
-        f"{index} is damaged: it has no map from tensors to files"
-      ) from None
-    for shard in shards:
+    listed = read_object(index, {"weight_map": dict})["weight_map"].values()
+    for shard in listed:
       if not is_plain_name(shard):
-        raise UserError(f"{index} lists {shard}, which is not the name of a file")
+        raise damaged(index, f"{shard!r} is not the name of a file")
+    shards = sorted(set(listed))
+    for shard in shards:
       if not (folder / shard).exists():
         raise UserError(f"{folder / shard} is missing; {index.name} lists it")
     return [folder / shard for shard in shards]

@@ -25,6 +25,7 @@ import numpy as np
 
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.json_files import check_object, damaged, read_object_if_present
 from elmer_jax.core.paths import is_plain_name
 from elmer_jax.data.cache import records
 from elmer_jax.tokenizer.bpe import Vocabulary
@@ -37,6 +38,8 @@ FEATURES = {"lplm": ("target",), "pairs": ("source", "target")}
 
 MANIFEST = "manifest.json"
 UNIGRAMS = "unigrams.npy"
+
+REMEDY = "delete it and prepare again"  # for files that are damaged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,15 +168,12 @@ def open_cache(directory: str | os.PathLike, key: CacheKey | None = None) -> Cac
       has another key.
   """
   directory = pathlib.Path(directory)
-  manifest = read_json(directory / MANIFEST)
+  manifest = read_manifest(directory)
   if manifest is None:
     raise UserError(f"{directory} holds no finished cache: prepare it first")
   if key is not None:
     check_matches(manifest, key.manifest(), directory)
   shards = manifest["shards"]
-  for shard in shards:
-    if not is_plain_name(shard["file"]):
-      raise _damaged(directory, f"{shard['file']} is not the name of a shard")
   # On a network file system a size takes as long as a read.
   with concurrent.futures.ThreadPoolExecutor(32) as threads:
     sizes = threads.map(_size, [directory / shard["file"] for shard in shards])
@@ -182,6 +182,31 @@ def open_cache(directory: str | os.PathLike, key: CacheKey | None = None) -> Cac
         reason = f"{shard['file']} has {size} bytes instead of {shard['bytes']}"
         raise _damaged(directory, reason)
   return Cache(directory, manifest)
+
+
+def read_manifest(directory: pathlib.Path) -> dict | None:
+  """Returns the manifest of a cache, None if it is unfinished.
+
+  Raises:
+    UserError: the manifest is damaged.
+  """
+  path = directory / MANIFEST
+  fields = {"kind": str, "vocabulary_size": int, "examples": int, "shards": list}
+  manifest = read_object_if_present(path, fields, REMEDY)
+  if manifest is None:
+    return None
+  total = 0
+  for shard in manifest["shards"]:
+    entry = check_object(shard, str(path), {"bytes": int, "examples": int}, REMEDY)
+    if not is_plain_name(entry.get("file")):
+      raise damaged(path, f"{entry.get('file')!r} is not the name of a shard", REMEDY)
+    total += entry["examples"]
+  if total != manifest["examples"]:
+    counts = f"{manifest['examples']} examples, but its shards have {total}"
+    raise damaged(path, counts, REMEDY)
+  if manifest["kind"] not in FEATURES:
+    raise damaged(path, f"kind is {manifest['kind']!r}", REMEDY)
+  return manifest
 
 
 def _size(path: pathlib.Path) -> int:
@@ -195,9 +220,7 @@ def _unreadable(directory: pathlib.Path, reason: str) -> UserError:
 
 def _damaged(directory: pathlib.Path, reason: object) -> UserError:
   reason = re.split(r"; | \(computed", str(reason))[0]
-  return UserError(
-    f"the cache {directory} is damaged ({reason}): delete it and prepare again"
-  )
+  return damaged(f"the cache {directory}", reason, REMEDY)
 
 
 def check_matches(found: Mapping, expected: Mapping, where: str | os.PathLike) -> None:
@@ -216,20 +239,6 @@ def _format(value: object) -> str:
     return ", ".join(f"{name} {number}" for name, number in value.items())
   is_digest = isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)
   return value[:12] if is_digest else repr(value)
-
-
-def read_json(path: pathlib.Path) -> dict | None:
-  """Returns the content of a JSON file, None if the file doesn't exist."""
-  try:
-    return json.loads(path.read_text("utf-8"))
-  except FileNotFoundError:
-    return None
-  except OSError as error:
-    raise UserError(f"{path} can't be read: {error.strerror}") from None
-  except ValueError as error:
-    raise UserError(
-      f"{path} is damaged ({error}): delete it and prepare again"
-    ) from None
 
 
 def write_json(path: pathlib.Path, content: Mapping) -> None:

@@ -9,11 +9,13 @@ lets an interrupted preparation continue with the shards that are complete.
 import dataclasses
 import hashlib
 import pathlib
-from typing import NamedTuple
+from typing import NamedTuple, get_origin
 
 import numpy as np
 
+from elmer_jax.core import json_files
 from elmer_jax.core.atomic_files import replacing
+from elmer_jax.core.errors import UserError
 from elmer_jax.data.cache import cache, records
 from elmer_jax.data.cache.cache import CacheKey
 from elmer_jax.data.cache.windows import Boundaries, split_into_windows
@@ -58,10 +60,17 @@ class ShardMetadata:
 
 def read_finished(job: ShardJob) -> ShardMetadata | None:
   """Returns the metadata of a shard, None unless it is complete and has these items."""
-  content = cache.read_json(_metadata_path(job.path))
-  if content is None or content["digest"] != job.digest or not job.path.exists():
+  fields = ShardMetadata.__annotations__
+  fields = {name: get_origin(kind) or kind for name, kind in fields.items()}
+  try:
+    content = json_files.read_object(_metadata_path(job.path), fields)
+    metadata = ShardMetadata(**{name: content[name] for name in fields})
+  except UserError:
+    return None  # missing or damaged: the shard is written again
+  if (metadata.digest, metadata.file) != (job.digest, job.path.name):
     return None
-  return ShardMetadata(**content) if _sha256(job.path) == content["sha256"] else None
+  is_whole = job.path.is_file() and _sha256(job.path) == metadata.sha256
+  return metadata if is_whole else None
 
 
 def _metadata_path(path: pathlib.Path) -> pathlib.Path:

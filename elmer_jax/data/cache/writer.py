@@ -69,7 +69,7 @@ def write_cache(
       documents can't be read, or there are none.
   """
   directory = pathlib.Path(directory)
-  manifest = cache.read_json(directory / cache.MANIFEST)
+  manifest = cache.read_manifest(directory)
   if manifest is not None:
     cache.check_matches(manifest, key.manifest(), directory)
     return manifest

@@ -8,6 +8,7 @@ A gate fits the weights of one checkpoint, so it is deleted with them.
 import io
 import json
 import pathlib
+import zipfile
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -16,12 +17,17 @@ from etils import epath
 
 from elmer_jax.core.atomic_files import replacing
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.json_files import parse_object
 from elmer_jax.decoding.gate import gated_decoding
 from elmer_jax.decoding.gate.gated_decoding import Gate
 from elmer_jax.model.config import ModelConfig
 
 _NAME = "gate.npz"
 _ARRAYS = ("weights_LxDx2", "bias_Lx2", "caution_L")  # names in the file, as in `Gate`
+
+_FIELDS = {"threshold": float, "trim": int}
+_MAX_BYTES = 2**28  # a gate has some numbers for each layer and each unit of its width
+_REMEDY = "delete it and calibrate again"
 
 
 class Calibrated(NamedTuple):
@@ -53,17 +59,30 @@ def read(folder: epath.Path, config: ModelConfig) -> Calibrated | None:
   if not path.exists():
     return None
   try:
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-      report = json.loads(str(arrays["text"]))
-      gate = Gate(*(jnp.asarray(arrays[name]) for name in _ARRAYS))
-      threshold, trim = float(report.pop("threshold")), int(report.pop("trim"))
-  except (OSError, ValueError, KeyError, EOFError) as error:
-    raise UserError(f"{path} can't be read: delete it and calibrate again") from error
+    arrays = _read_arrays(path)
+    report = parse_object(str(arrays.pop("text")), str(path), _FIELDS)
+    gate = Gate(*(jnp.asarray(arrays[name], jnp.float32) for name in _ARRAYS))
+    is_finite = all(np.isfinite(arrays[name]).all() for name in _ARRAYS)
+    threshold, trim = float(report.pop("threshold")), report.pop("trim")
+  except Exception as error:  # NumPy raises anything for a damaged file
+    raise UserError(f"{path} can't be read: {_REMEDY}") from error
+  if not (is_finite and 0 <= threshold <= 1 and 0 <= trim < config.decoder_layers):
+    raise UserError(f"{path} has numbers that are no gate's: {_REMEDY}")
   layers = gated_decoding.layers_of(gate)
-  is_of_width = gate.weights_LxDx2.shape == (layers - 1, config.d_model, 2)
+  expected = ((layers - 1, config.d_model, 2), (layers - 1, 2), (layers - 1,))
+  is_of_width = tuple(array.shape for array in gate) == expected
   if not is_of_width or not 2 <= layers <= config.decoder_layers:
-    raise UserError(f"{path} belongs to another model: delete it and calibrate again")
+    raise UserError(f"{path} belongs to another model: {_REMEDY}")
   return Calibrated(gate, threshold, trim, report)
+
+
+def _read_arrays(path: epath.Path) -> dict[str, np.ndarray]:
+  data = io.BytesIO(path.read_bytes())
+  with zipfile.ZipFile(data) as archive:
+    if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
+      raise ValueError("too large for a gate")
+  with np.load(data, allow_pickle=False) as arrays:
+    return {name: arrays[name] for name in ("text", *_ARRAYS)}
 
 
 def _named(gate: Gate):
