@@ -120,6 +120,11 @@ def table(
   return element("table", head + element("tbody", body), css)
 
 
+def by_width(wide: str, narrow: str) -> str:
+  """Returns markup of which a page shows one part, by the width of the screen."""
+  return element("div", wide, "on-wide") + element("div", narrow, "on-narrow")
+
+
 def figure(svg: str, caption: str) -> str:
   return element("figure", svg + element("figcaption", escape(caption)))
 

@@ -23,7 +23,10 @@ Curve = tuple[Sequence[float], Sequence[float]]  # x and y
 Colours = Mapping[str, str]  # by the names of `html_page.colours`
 
 _NEAR = 0.12  # of the axes' width: the names of closer points share a column
-_WIDTH = 7.4  # inches of 72 SVG units; the page scales it to its own width
+# Inches of 72 SVG units; the page scales each to its own width.
+_WIDTH = 7.4
+_PHONE_WIDTH = 3.9
+_LEFT, _TOP = 0.48, 0.3  # inches of margin
 _STYLE = {
   "svg.fonttype": "none",
   "font.size": 8,
@@ -52,22 +55,30 @@ class Plot:
   Attributes:
     draw: draws on a figure.
     height: of the figure, in inches.
-    right: where the axes end, as a share of the width.
+    right: margin to the right of the axes, in inches.
     bottom: margin below the axes, in inches.
     layers: decoder layers that have a colour.
+    panels: axes, side by side or, on a phone, below each other.
   """
 
   draw: Callable[[Figure, Colours], None]
   height: float
-  right: float = 0.99
+  right: float = 0.07
   bottom: float = 0.36
   layers: int = 1
+  panels: int = 1
 
   def svg(self) -> str:
-    """Returns an `<svg>` element for a page of `html_page`."""
+    """Returns two `<svg>` elements for a page of `html_page`, one for narrow screens.
+
+    The page shows one of them.
+    """
+    return html_page.by_width(self._svg(_WIDTH), self._svg(_PHONE_WIDTH))
+
+  def _svg(self, width: float) -> str:
     names = list(html_page.colours(self.layers))
     stand_ins = {name: f"#01{index:04x}" for index, name in enumerate(names)}
-    text = self._save(stand_ins, format="svg", metadata={"Date": None}).decode()
+    text = self._save(stand_ins, width, format="svg", metadata={"Date": None}).decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
     text = re.sub(r"<g id=\"[^\"]*\">", "<g>", text)
@@ -79,9 +90,9 @@ class Plot:
 
   def png(self) -> bytes:
     """Returns a PNG in the light colours of a page."""
-    return self._save(html_page.colours(self.layers), format="png", dpi=110)
+    return self._save(html_page.colours(self.layers), _WIDTH, format="png", dpi=110)
 
-  def _save(self, colours: Colours, **options) -> bytes:
+  def _save(self, colours: Colours, width: float, **options) -> bytes:
     style = _STYLE | {
       "axes.edgecolor": colours["rule"],
       "grid.color": colours["rule"],
@@ -93,17 +104,21 @@ class Plot:
       "figure.facecolor": colours["paper"],
       "axes.facecolor": "none",
       # Makes the names inside an SVG, and so the page, reproducible.
-      "svg.hashsalt": self.draw.__qualname__,
+      "svg.hashsalt": f"{self.draw.__qualname__} {width}",
     }
+    rows = self.panels if width < _WIDTH else 1
+    height = rows * self.height
     with matplotlib.rc_context(style):
-      figure = Figure(figsize=(_WIDTH, self.height))
+      figure = Figure(figsize=(width, height))
       self.draw(figure, colours)
+      margins = (self.bottom + _TOP) / (self.height - self.bottom - _TOP)
       figure.subplots_adjust(
-        left=0.065,
-        right=self.right,
-        bottom=self.bottom / self.height,
-        top=1 - 0.3 / self.height,
+        left=_LEFT / width,
+        right=1 - self.right / width,
+        bottom=self.bottom / height,
+        top=1 - _TOP / height,
         wspace=0.16,
+        hspace=margins,
       )
       file = io.BytesIO()
       figure.savefig(file, transparent=options["format"] == "svg", **options)
@@ -133,9 +148,10 @@ def loss(train: Curve, validation: Curve, levels: Sequence[tuple[str, float]]) -
     axes.set_title("nats per token")
     axes.set_xlabel("step")
     axes.set_xlim(0, max([1, *train[0], *validation[0]]))
+    axes.set_ylim(bottom=0)
     _label_ends(axes, ends)
 
-  return Plot(draw, 3.2, right=0.8)
+  return Plot(draw, 3.2, right=1.48)
 
 
 def layers_over_time(
@@ -150,7 +166,7 @@ def layers_over_time(
   """
 
   def draw(figure: Figure, colours: Colours) -> None:
-    left, right = figure.subplots(1, 2)
+    left, right = _panels(figure, 2)
     for axes, curves, factor in ((left, losses, 1), (right, accuracies, 100)):
       for layer, (steps, values) in enumerate(curves, 1):
         line = {"color": colours[f"line-{layer}"], "marker": "o", "markersize": 2.5}
@@ -159,8 +175,10 @@ def layers_over_time(
     left.plot(*exit_loss, color=colours["ink"], linewidth=0.8, dashes=(4, 3))
     left.set_title("loss, nats per token")
     right.set_title("accuracy, %")
+    left.set_ylim(bottom=0)
+    right.set_ylim(0, max(1, right.get_ylim()[1]))
 
-  return Plot(draw, 2.6, layers=len(losses))
+  return Plot(draw, 2.6, layers=len(losses), panels=2)
 
 
 def layers_at_end(losses: Sequence[float], accuracies: Sequence[float]) -> Plot:
@@ -170,7 +188,7 @@ def layers_at_end(losses: Sequence[float], accuracies: Sequence[float]) -> Plot:
     numbers = list(range(1, len(losses) + 1))
     percent = [100 * value for value in accuracies]
     for axes, title, values, digits in zip(
-      figure.subplots(1, 2),
+      _panels(figure, 2),
       ("loss, nats per token", "accuracy, %"),
       (losses, percent),
       (2, 1),
@@ -187,7 +205,15 @@ def layers_at_end(losses: Sequence[float], accuracies: Sequence[float]) -> Plot:
       axes.spines[["bottom", "left"]].set_visible(False)
       axes.set_title(title)
 
-  return Plot(draw, 0.4 + 0.24 * len(losses), bottom=0.02, layers=len(losses))
+  height = 0.4 + 0.24 * len(losses)
+  return Plot(draw, height, bottom=0.02, layers=len(losses), panels=2)
+
+
+def _panels(figure: Figure, count: int) -> Sequence[Axes]:
+  """Returns axes side by side, or below each other in a figure for a phone."""
+  if figure.get_figwidth() < _WIDTH:
+    return figure.subplots(count, 1)
+  return figure.subplots(1, count)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,7 +256,7 @@ def quality_against_latency(marks: Sequence[Mark], score: str) -> Plot:
     axes.set_title(score)
     _name_points(axes, marks, colours)
 
-  return Plot(draw, 3.9, right=0.72)
+  return Plot(draw, 3.9, right=2.07)
 
 
 def _name_points(axes: Axes, marks: Sequence[Mark], colours: Colours) -> None:

@@ -11,12 +11,20 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 
+import matplotlib.figure
 import numpy as np
 import pytest
 
 from elmer_jax.core.errors import UserError
 from elmer_jax.decoding.decoded import stable_layers
-from elmer_jax.reports import exit_map, read_run, run_page, run_report
+from elmer_jax.reports import (
+  exit_map,
+  html_page,
+  plots,
+  read_run,
+  run_page,
+  run_report,
+)
 
 LAYERS = 3
 HOSTILE = '<script src="https://example.org/x.js"></script> & "quoted" \\n'
@@ -139,11 +147,23 @@ def test_both_runs_make_one_page_and_one_summary(pretraining, fine_tuning, tmp_p
   assert page.classes.count("sample") == run_page.SAMPLES + 3
   assert page.classes.count("model") == 1
   plots = re.findall(r"<svg.*?</svg>", text, flags=re.S)
-  assert len(plots) == 4
+  assert len(plots) == 2 * 4  # each for wide and for narrow screens
   for plot in plots:
     ElementTree.fromstring(plot)
   # A colour that was left over from drawing would be almost black on black.
   assert not re.search(r"#0[12][0-9a-f]{4}\b", text)
+
+
+def test_axes_of_losses_and_accuracies_start_at_zero():
+  """A difference of 0.01 must not fill the plot."""
+  curve = ([0, 10], [6.28, 6.27])
+  for plot in (
+    plots.loss(curve, curve, []),
+    plots.layers_over_time([curve], [curve], curve),
+  ):
+    figure = matplotlib.figure.Figure()
+    plot.draw(figure, html_page.colours(1))
+    assert [axes.get_ylim()[0] for axes in figure.axes] == [0] * len(figure.axes)
 
 
 def test_the_same_runs_give_the_same_bytes(pretraining, tmp_path):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import tiny
 
 import elmer_jax
 from elmer_jax.checkpoints import orbax_checkpoint
+from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.commands.resolution import use_init_from
 from elmer_jax.commands.run_folder import claim_run_folder
 from elmer_jax.core.errors import UserError
@@ -175,6 +177,18 @@ def test_lengths_that_do_not_fit_are_refused(finished):
     elmer_jax.generate(model, ["x"], exit="soft")
   with pytest.raises(UserError, match="there is no checkpoint at"):
     elmer_jax.load(str(finished / "nowhere"))
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_a_model_that_can_not_be_exported_is_announced(norm, caplog):
+  state = TrainState(0, {"tokens": np.zeros(3)}, None)
+  program = types.SimpleNamespace(init=lambda seed: state)
+  manager = types.SimpleNamespace(latest_step=lambda: None)
+  sizes = tiny.model_config(model__norm=norm)
+  with caplog.at_level("INFO", logger="absl"):
+    loop._restore_or_init(tiny.configure(), sizes, program, manager)
+  assert ("not for export: BART has no pre-norm" in caplog.text) == (norm == "pre")
+  assert "3 parameters on 8 devices" in caplog.text
 
 
 @pytest.mark.slow

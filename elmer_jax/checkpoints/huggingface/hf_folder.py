@@ -149,11 +149,8 @@ def write(
   Raises:
     UserError: the model has no counterpart in BART, or the folder can't be written.
   """
-  if config.norm != "post":
-    raise UserError(
-      "BART has no pre-norm: only models with model.norm='post' can be written as "
-      "Hugging Face folders"
-    )
+  if problem := why_not_writable(config):
+    raise UserError(problem)
   folder = pathlib.Path(path)
   tensors = bart_names.to_bart(_arrays(params), config)
   for name, content in _descriptions(config, metadata).items():
@@ -175,6 +172,16 @@ def _as_float32(array: np.ndarray, where: str) -> np.ndarray:
 def _weights(folder: pathlib.Path) -> pathlib.Path:
   """Returns the files of the weights, for messages."""
   return folder / " + ".join(path.name for path in tensor_files.find(folder))
+
+
+def why_not_writable(config: ModelConfig) -> str | None:
+  """Returns why `write` would refuse a model, None if it would not."""
+  if config.norm == "post":
+    return None
+  return (
+    "BART has no pre-norm: only models with model.norm='post' can be written as "
+    "Hugging Face folders"
+  )
 
 
 def _to_jax(params: dict) -> None:
