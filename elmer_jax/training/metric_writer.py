@@ -3,6 +3,7 @@
 """Where a run's metrics go: `metrics.jsonl`, TensorBoard, Weights & Biases."""
 
 import json
+import math
 from pathlib import Path
 
 import ml_collections
@@ -35,11 +36,17 @@ class MetricWriter:
     self._wandb = WandbRun(config, workdir) if config.log.wandb else None
 
   def write(self, step: int, split: str, values: dict[str, float]) -> None:
-    """Appends one line to the file and one point to each curve."""
+    """Appends one line to the file and one point to each curve.
+
+    What is not finite is null in the file.
+    """
     if not self._active:
       return
+    line = {"step": step, "split": split}
+    for name, value in values.items():
+      line[name] = value if math.isfinite(value) else None  # JSON has no NaN
     with self._path.open("a") as file:
-      file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
+      file.write(json.dumps(line) + "\n")
     for name, value in values.items():
       self._board.add_scalar(f"{split}/{name}", value, step)
     if self._wandb:
