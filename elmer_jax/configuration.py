@@ -36,6 +36,7 @@ def default() -> ml_collections.ConfigDict:
   config.objective = _objective()
   config.optimizer = _optimizer()
   config.train = _train()
+  config.log = _log()
   config.evaluate = _evaluate()
   config.checkpoint = _checkpoint()
   config.mesh = _mesh()
@@ -179,7 +180,17 @@ def _train() -> ml_collections.ConfigDict:
   train.log_every = 50  # steps
   train.eval_every = 500  # steps
   train.eval_batches = 8  # of the validation split, always the same ones
+  # Steps in a row whose loss or gradient is not finite: they are skipped; the run ends
+  # where there are more.
+  train.max_bad_steps = 10
   return train
+
+
+def _log() -> ml_collections.ConfigDict:
+  log = ml_collections.ConfigDict()
+  # Project of Weights & Biases to which metrics are sent as well; empty: none.
+  log.wandb = ""
+  return log
 
 
 def _evaluate() -> ml_collections.ConfigDict:
@@ -224,10 +235,12 @@ MAY_CHANGE = (
   "mesh.",
   "checkpoint.",
   "evaluate.",
+  "log.",
   "profile",
   "train.steps",
   "train.log_every",
   "train.eval_every",
+  "train.max_bad_steps",
   "data.cache",
   "data.test_files",
   "data.num_workers",
