@@ -256,7 +256,9 @@ def load(
   graph_settings = None
   if metadata["objective"]["name"] == "dag":
     options = dag.get_options(metadata["objective"])
-    graph_settings = dag_settings.read(folder / str(step), options)
+    graph_settings = dag_settings.read(
+      folder / str(step), options, config.vocabulary_size
+    )
   metadata |= {"step": step}
   return LoadedCheckpoint(config, params, metadata, vocabulary, gate, graph_settings)
 
