@@ -179,6 +179,9 @@ def _train() -> ml_collections.ConfigDict:
   train.log_every = 50  # steps
   train.eval_every = 500  # steps
   train.eval_batches = 8  # of the validation split, always the same ones
+  # Steps in a row whose loss or gradient is not finite: they are skipped; the run ends
+  # where there are more.
+  train.max_bad_steps = 10
   return train
 
 
@@ -228,6 +231,7 @@ MAY_CHANGE = (
   "train.steps",
   "train.log_every",
   "train.eval_every",
+  "train.max_bad_steps",
   "data.cache",
   "data.test_files",
   "data.num_workers",

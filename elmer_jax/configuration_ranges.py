@@ -47,6 +47,7 @@ RANGES = {
   "train.log_every": _STEPS,
   "train.eval_every": _STEPS,
   "train.eval_batches": _STEPS,
+  "train.max_bad_steps": Range(0, 10**9),
   "evaluate.examples": Range(0, 10**9),
   "checkpoint.every": _STEPS,
   "checkpoint.max_to_keep": _STEPS,

@@ -29,6 +29,7 @@ import ml_collections
 import numpy as np
 from absl import flags
 
+from elmer_jax.core import signals
 from elmer_jax.core.errors import UserError
 from elmer_jax.data import prepared_data
 from elmer_jax.data.cache.cache import Cache
@@ -154,6 +155,11 @@ class Batches:
   def __getitem__(self, step: int) -> dict[str, np.ndarray]:
     return self._make_batch(self._start_reading(step))
 
+  def indices(self, step: int) -> list[int]:
+    """Returns the index, as in `make_lplm_example`, of each example of a step."""
+    reads = [read.result() for read in self._start_reading(step)]
+    return [index for read in reads for _, index in read]
+
   def _start_reading(self, step: int) -> list[concurrent.futures.Future[list[_Read]]]:
     """Starts to read the examples of a step; the threads divide its rows."""
     if not 0 <= step < len(self):
@@ -228,6 +234,9 @@ class Batches:
       dataset = grain.experimental.WithOptionsIterDataset(dataset, _NO_SHARED_MEMORY)
     iterator = iter(dataset)
     try:
+      with signals.interrupts_blocked_in_children():
+        first = next(iterator)
+      yield first
       yield from iterator
     finally:
       iterator.close()

@@ -13,6 +13,7 @@ from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.checkpoints.huggingface import hf_folder
 from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.core.compile_cache import log_compilation
+from elmer_jax.core.errors import UserError
 from elmer_jax.core.wording import count_of
 from elmer_jax.data import loader
 from elmer_jax.model.config import ModelConfig
@@ -77,7 +78,7 @@ def train(
   first_step = int(state.step)
   writer = MetricWriter(workdir, first_step, active=is_first)
   throughput = Throughput(config, model_config)
-  metrics = TrainMetrics(config, writer, timers, throughput, batches.examples)
+  metrics = TrainMetrics(config, writer, timers, throughput, batches)
   metrics.resume(metadata)
   profiler = StepProfiler(config, workdir, active=is_first)
 
@@ -98,6 +99,9 @@ def train(
   # Loop.
   timers.end_start()
   with jax.set_mesh(mesh), contextlib.ExitStack() as stack:
+    # Whatever ends the loop, a save that has begun is completed.
+    stack.callback(manager.close)
+    stack.callback(writer.close)
     if first_step == 0:
       evaluate(0, state)
     metrics.restart_clock(first_step)
@@ -112,27 +116,41 @@ def train(
           # Only now there is something to save.
           should_stop = stack.enter_context(stopping.deferred())
         metrics.add(step, values)
+      _check_skipped(config, metrics.skipped_in_a_row)
       stops = should_stop(step)
       evaluates = step % config.train.eval_every == 0 or step == steps
       saves = step % config.checkpoint.every == 0 or step == steps or stops
       if evaluates or saves:
         metrics.flush()
+        _check_skipped(config, metrics.skipped_in_a_row)
         if evaluates:
           evaluate(step, state)
-        if saves:
+        # What follows a step that was skipped may never be finite again.
+        if saves and (step == steps or not metrics.skipped_in_a_row):
           save(state)
         metrics.restart_clock(step)
       if stops:
         break
     with timers.measure("checkpoint"):
       manager.wait_until_finished()
-    manager.close()
-    writer.close()
     if is_first:
       timers.write_summary(workdir, metrics.rates)
     if stops and step < steps:
-      logging.info("step %d of %d is saved: the same command goes on", step, steps)
+      saved = manager.latest_step() or 0
+      logging.info("step %d of %d is saved: the same command goes on", saved, steps)
   return timers.total_seconds
+
+
+def _check_skipped(config: ml_collections.ConfigDict, skipped: int) -> None:
+  """Raises `UserError` if too many steps in a row were not finite."""
+  limit = config.train.max_bad_steps
+  if skipped > limit:
+    raise UserError(
+      f"{count_of(skipped, 'step')} in a row had a loss, gradient or update that is "
+      f"not finite (train.max_bad_steps={limit}): lower optimizer.learning_rate, or "
+      "look at the examples that the log names; the newest checkpoint is from before "
+      "them"
+    )
 
 
 def _restore_or_init(

@@ -3,6 +3,7 @@
 """Files with a run's metrics: `metrics.jsonl`, TensorBoard, `timing.json`."""
 
 import json
+import math
 from pathlib import Path
 
 from elmer_jax.core.atomic_files import write_whole
@@ -25,11 +26,17 @@ class MetricWriter:
     )
 
   def write(self, step: int, split: str, values: dict[str, float]) -> None:
-    """Appends one line to the file and one point to each curve."""
+    """Appends one line to the file and one point to each curve.
+
+    What is not finite is null in the file.
+    """
     if not self._active:
       return
+    line = {"step": step, "split": split}
+    for name, value in values.items():
+      line[name] = value if math.isfinite(value) else None  # JSON has no NaN
     with self._path.open("a") as file:
-      file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
+      file.write(json.dumps(line) + "\n")
     for name, value in values.items():
       self._board.add_scalar(f"{split}/{name}", value, step)
 

@@ -5,6 +5,9 @@
 Every random draw is a function of (seed, step, global row, layer). Keys are split with
 the rows of a batch, so micro-batches and devices do not change the draws, and
 checkpoints need no random state.
+
+A step whose loss, gradient or update is not finite leaves parameters and optimizer
+state as they are; only the step is counted.
 """
 
 import functools
@@ -101,6 +104,14 @@ def make_program(
       "gradient_norm": optax.tree.norm(grads),
       "tokens": sum((ids != PAD_ID).sum() for ids in batch.values()),
     }
+    sizes = metrics["loss"], metrics["gradient_norm"], optax.tree.norm(updates)
+    is_finite = jnp.isfinite(jnp.stack(sizes)).all()
+    params, opt_state = jax.tree.map(
+      lambda new, old: jnp.where(is_finite, new, old),
+      (params, opt_state),
+      (state.params, state.opt_state),
+    )
+    metrics["is_finite"] = is_finite
     return TrainState(state.step + 1, params, opt_state), metrics
 
   def eval_step(params: dict, batch: dict, seed, number) -> Sums:

@@ -10,6 +10,7 @@ import ml_collections
 from absl import logging
 
 from elmer_jax.core.wording import format_duration
+from elmer_jax.data.loader import Batches
 from elmer_jax.training.metric_writer import MetricWriter
 from elmer_jax.training.throughput import Throughput
 from elmer_jax.training.time_accounting import TimeAccounting
@@ -25,8 +26,11 @@ class TrainMetrics:
   The metrics of a step are fetched after the next step is dispatched, so that the
   device computes while the host waits for them.
 
+  Steps that were not finite are in no mean; `skipped_steps` counts them.
+
   Attributes:
     rates: the last report's rates per chip, see `Throughput`.
+    skipped_in_a_row: the steps since the last one that was finite.
   """
 
   def __init__(
@@ -35,17 +39,19 @@ class TrainMetrics:
     writer: MetricWriter,
     timers: TimeAccounting,
     throughput: Throughput,
-    examples: int,
+    batches: Batches,
   ):
-    """Starts at step 0; `examples` is their number in the training split."""
+    """Starts at step 0; `batches` are those of the training split."""
+    self._batches = batches
     self._log_every, self._steps = config.train.log_every, config.train.steps
-    self._steps_per_epoch = examples / config.data.batch_size
+    self._steps_per_epoch = batches.examples / config.data.batch_size
     self._writer, self._timers, self._throughput = writer, timers, throughput
     self._pending: tuple[int, dict] | None = None
     self._first_line: float | None = None
     self._last_line = -math.inf
     self._written, self._logged = _Means(), _Means()  # since the last point, line
     self.rates: dict[str, float] = {}
+    self.skipped_in_a_row = 0
     self.restart_clock(0)
 
   def restart_clock(self, step: int) -> None:
@@ -72,17 +78,31 @@ class TrainMetrics:
     step, values = self._pending
     self._pending = None
     fetched = {name: float(value) for name, value in values.items()}
-    tokens = fetched.pop("tokens")
+    tokens, is_finite = fetched.pop("tokens"), fetched.pop("is_finite")
+    if is_finite:
+      self.skipped_in_a_row = 0
+    else:
+      self.skipped_in_a_row += 1
+      self._log_skipped(step, fetched)
     for clock, means in (
       (self._write_clock, self._written),
       (self._log_clock, self._logged),
     ):
       clock.tokens += tokens
-      means.add(fetched)
+      means.add(fetched if is_finite else None)
     if step % self._log_every == 0 or step == self._steps:
       self._write(step, fetched["learning_rate"])
-    if self._line_is_due() or step == self._steps:
+    if is_finite and (self._line_is_due() or step == self._steps):
       self._log(step)
+
+  def _log_skipped(self, step: int, values: dict[str, float]) -> None:
+    indices = self._batches.indices(step - 1)
+    logging.warning(
+      "step %d is skipped, as it is not finite: loss %g, gradient norm %g, learning "
+      "rate %g; examples %s",
+      *(step, values["loss"], values["gradient_norm"], values["learning_rate"]),
+      ", ".join(map(str, indices)),
+    )
 
   def _line_is_due(self) -> bool:
     if self._first_line is None:
@@ -113,6 +133,7 @@ class TrainMetrics:
     means = self._written.values()
     means["epoch"] = step / self._steps_per_epoch
     means["learning_rate"] = learning_rate
+    means["skipped_steps"] = self._written.skipped
     self._writer.write(
       step, "train", means | rates | self.rates | self._timers.metrics()
     )
@@ -124,9 +145,14 @@ class _Means:
   """Means over steps, from sums that a checkpoint can store."""
 
   count: int = 0
+  skipped: int = 0
   sums: dict[str, float] = dataclasses.field(default_factory=dict)
 
-  def add(self, values: dict[str, float]) -> None:
+  def add(self, values: dict[str, float] | None) -> None:
+    """Adds a step; None is one that was skipped."""
+    if values is None:
+      self.skipped += 1
+      return
     self.count += 1
     for name, value in values.items():
       self.sums[name] = self.sums.get(name, 0.0) + value

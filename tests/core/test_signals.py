@@ -18,16 +18,16 @@ from elmer_jax.commands import runner
 from elmer_jax.core import signals
 
 def main():
-  print("ready", flush=True)
   {body}
 
 runner.run_flags(main)
 """
-WAIT = "time.sleep(60)"
+WAIT = "print('ready', flush=True); time.sleep(60)"
 # As in a compiler: Python's handlers do not run before it returns.
-COMPILED = "signal.pthread_sigmask(signal.SIG_BLOCK, signals.STATUS); time.sleep(60)"
+COMPILED = f"signal.pthread_sigmask(signal.SIG_BLOCK, signals.STATUS); {WAIT}"
 SAVE = """
   with signals.deferred():
+    print("ready", flush=True)
     while signals.received() is None:
       time.sleep(0.01)
     time.sleep({seconds})
