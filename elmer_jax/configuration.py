@@ -36,6 +36,7 @@ def default() -> ml_collections.ConfigDict:
   config.objective = _objective()
   config.optimizer = _optimizer()
   config.train = _train()
+  config.log = _log()
   config.evaluate = _evaluate()
   config.checkpoint = _checkpoint()
   config.mesh = _mesh()
@@ -185,6 +186,13 @@ def _train() -> ml_collections.ConfigDict:
   return train
 
 
+def _log() -> ml_collections.ConfigDict:
+  log = ml_collections.ConfigDict()
+  # Project of Weights & Biases to which metrics are sent as well; empty: none.
+  log.wandb = ""
+  return log
+
+
 def _evaluate() -> ml_collections.ConfigDict:
   evaluate = ml_collections.ConfigDict()
   # Fine-tuning: number of examples that are scored, sampled with a fixed seed, so that
@@ -227,6 +235,7 @@ MAY_CHANGE = (
   "mesh.",
   "checkpoint.",
   "evaluate.",
+  "log.",
   "profile",
   "train.steps",
   "train.log_every",

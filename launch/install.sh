@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # bash launch/install.sh [EXTRA ...]
-# extras: test, benchmarks, notebook, meteor, cuda, tpu, plan
+# extras: test, benchmarks, notebook, meteor, wandb, cuda, tpu, plan
 #
 # Makes a virtual environment in the repository, installs the package into it with
 # the versions of launch/constraints.txt, and prints the path of its Python. It does

@@ -26,7 +26,7 @@ from elmer_jax.decoding import dag_settings
 from elmer_jax.decoding.strategies import Strategy
 from elmer_jax.generation import api, distillation
 from elmer_jax.parallel import processes
-from elmer_jax.training import dag_fitting, loop, out_of_memory
+from elmer_jax.training import dag_fitting, loop, out_of_memory, wandb_run
 from elmer_jax.training.metric_writer import record_stage_seconds
 from elmer_jax.training.optimizer import make_optimizer
 
@@ -60,6 +60,7 @@ def train(
   # What can be refused is refused before anything is prepared.
   objectives.get(config)
   make_optimizer(config)
+  wandb_run.check(config)
   processes.start(distributed, timeout, heartbeat_timeout)
   processes.check_agreement(config, timeout)
   processes.run_on_first_process("claim", lambda: claim_run_folder(config, workdir))

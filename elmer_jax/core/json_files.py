@@ -10,10 +10,19 @@ import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from elmer_jax.core.errors import UserError
 
 MAX_BYTES = 2**26  # 100 times the largest file of a run or of a Hugging Face folder
+
+_KINDS = {
+  int: "a whole number",
+  float: "a number",
+  bool: "true or false",
+  str: "a string",
+  dict: "an object",
+}
 
 Fields = Mapping[str, type]
 
@@ -115,8 +124,24 @@ def check_object(
     if name not in content:
       raise damaged(where, f"{name} is missing", remedy)
     if not is_of(content[name], kind):
-      raise damaged(where, f"{name} is {_shown(content[name])}", remedy)
+      raise damaged(where, f"{name} is {shown(content[name])}", remedy)
   return content
+
+
+def optional_field(content: Mapping, name: str, kind: type, where: object) -> Any:
+  """Returns a field of an object that another program wrote.
+
+  None if it is missing or null; 2.0 is a whole number.
+
+  Raises:
+    UserError: the field has another type.
+  """
+  value = content.get(name)
+  if kind is int and isinstance(value, float) and value.is_integer():
+    value = int(value)
+  if value is None or is_of(value, kind):
+    return value
+  raise UserError(f"{where}: {name} must be {_KINDS[kind]}; it is {shown(value)}")
 
 
 def is_of(value: object, kind: type) -> bool:
@@ -142,6 +167,7 @@ def _regular_file(path: str | os.PathLike) -> pathlib.Path:
   return path
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+  """Returns the start of a value's notation, for a message."""
   text = repr(value)
   return text if len(text) <= 40 else f"{text[:40]}…"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from elmer_jax.core.errors import UserError
+from elmer_jax.core.ranges import Range, check_ranges
 from elmer_jax.decoding.attention import KVCache, attend_cached, make_kv
 from elmer_jax.decoding.layerwise_model import LayerwiseModel
 from elmer_jax.model.decoder import DecoderLayer
@@ -22,6 +22,14 @@ from elmer_jax.objectives.linear_cross_entropy import full_logits
 from elmer_jax.tokenizer.special_ids import BOS_ID, EOS_ID, PAD_ID
 
 NEVER = -jnp.inf  # the score of what must not be chosen
+
+
+RANGES = {
+  "beams": Range(1, 1024),
+  "no_repeat_ngram": Range(0, 2**20),
+  "min_length": Range(0, 2**20),
+  "length_penalty": Range(-100, 100),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +45,7 @@ class Search:
   forced_eos: bool = True  # the last possible one is EOS (forced_eos_token_id)
 
   def __post_init__(self):
-    if self.beams < 1:
-      raise UserError(f"beams must be at least 1; it is {self.beams}")
-    if self.no_repeat_ngram < 0:
-      raise UserError(f"no_repeat_ngram is 0 or more; it is {self.no_repeat_ngram}")
+    check_ranges(dataclasses.asdict(self), RANGES)
 
 
 class Sequences(NamedTuple):

@@ -76,7 +76,7 @@ def train(
   state, metadata = _restore_or_init(config, model_config, program, manager)
   timers.resume(metadata)
   first_step = int(state.step)
-  writer = MetricWriter(workdir, first_step, active=is_first)
+  writer = MetricWriter(config, workdir, first_step, active=is_first)
   throughput = Throughput(config, model_config)
   metrics = TrainMetrics(config, writer, timers, throughput, batches)
   metrics.resume(metadata)

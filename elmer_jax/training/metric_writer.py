@@ -1,19 +1,28 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files with a run's metrics: `metrics.jsonl`, TensorBoard, `timing.json`."""
+"""Where a run's metrics go: `metrics.jsonl`, TensorBoard, Weights & Biases."""
 
 import json
 import math
 from pathlib import Path
 
+import ml_collections
+
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.json_files import read_lines, read_object_if_present
+from elmer_jax.training.wandb_run import WandbRun
 
 
 class MetricWriter:
   """Writes a run's metrics; only process 0 has an `active` one."""
 
-  def __init__(self, workdir: str, resumed_step: int, active: bool = True):
+  def __init__(
+    self,
+    config: ml_collections.ConfigDict,
+    workdir: str,
+    resumed_step: int,
+    active: bool = True,
+  ):
     self._active = active
     if not active:
       return
@@ -24,6 +33,7 @@ class MetricWriter:
     self._board = SummaryWriter(
       str(Path(workdir) / "tensorboard"), purge_step=resumed_step + 1
     )
+    self._wandb = WandbRun(config, workdir) if config.log.wandb else None
 
   def write(self, step: int, split: str, values: dict[str, float]) -> None:
     """Appends one line to the file and one point to each curve.
@@ -39,10 +49,14 @@ class MetricWriter:
       file.write(json.dumps(line) + "\n")
     for name, value in values.items():
       self._board.add_scalar(f"{split}/{name}", value, step)
+    if self._wandb:
+      self._wandb.write(step, split, values)
 
   def close(self) -> None:
     if self._active:
       self._board.close()
+      if self._wandb:
+        self._wandb.close()
 
 
 def _drop_lines_after(path: Path, step: int) -> None:

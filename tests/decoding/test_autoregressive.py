@@ -149,7 +149,7 @@ def test_no_ngram_is_repeated():
 
 
 def test_bad_settings_are_refused():
-  with pytest.raises(UserError, match="beams must be at least 1"):
+  with pytest.raises(UserError, match="beams must be from 1"):
     Search(beams=0)
   with pytest.raises(UserError, match="no_repeat_ngram"):
     Search(no_repeat_ngram=-1)

@@ -20,11 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
+from elmer_jax import objectives
 from elmer_jax.checkpoints.huggingface import bart_names, tensor_files
 from elmer_jax.checkpoints.huggingface.tensor_files import TensorFile
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
-from elmer_jax.core.json_files import read_object
+from elmer_jax.core.json_files import optional_field, read_object, shown
+from elmer_jax.core.ranges import Range, check_ranges
 from elmer_jax.decoding.incremental import Search
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.tokenizer.bpe import Vocabulary
@@ -120,7 +122,7 @@ def read(path: str) -> Folder:
   def tensor(name: str) -> np.ndarray:
     if name == bart_names.BIAS and name not in names:
       return np.zeros((1, config.vocabulary_size), np.float32)
-    return np.asarray(file.read(names[name]), np.float32)
+    return _as_float32(file.read(names[name]), f"{_weights(folder)}: tensor {name}")
 
   params = bart_names.from_bart(tensor, config)
   _to_jax(params)
@@ -157,6 +159,21 @@ def write(
   tensor_files.write(folder / tensor_files.SAFETENSORS, tensors)
 
 
+def _as_float32(array: np.ndarray, where: str) -> np.ndarray:
+  if not jnp.issubdtype(array.dtype, jnp.floating):
+    raise UserError(f"{where} is of {array.dtype}; weights are floating-point numbers")
+  with np.errstate(over="ignore"):  # of float64; found below
+    array = np.asarray(array, np.float32)
+  if not np.isfinite(array).all():
+    raise UserError(f"{where} has numbers that are not finite: the file is damaged")
+  return array
+
+
+def _weights(folder: pathlib.Path) -> pathlib.Path:
+  """Returns the files of the weights, for messages."""
+  return folder / " + ".join(path.name for path in tensor_files.find(folder))
+
+
 def why_not_writable(config: ModelConfig) -> str | None:
   """Returns why `write` would refuse a model, None if it would not."""
   if config.norm == "post":
@@ -188,7 +205,7 @@ def _check_architecture(folder: pathlib.Path, described: Mapping) -> None:
   if kind != "bart":
     raise UserError(f"{where}: model_type is {kind!r}; it must be 'bart'")
   for name, needed in (_FIXED | _FIXED_OLD).items():
-    if described.get(name, needed) != needed:
+    if described.get(name) not in (None, needed):
       raise UserError(f"{where}: {name} is {described[name]!r}; it must be {needed!r}")
 
 
@@ -198,13 +215,14 @@ def _model_config(
   where = folder / "config.json"
   fields = {}
   for ours, theirs in _SIZES.items():
-    value = described.get(theirs)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-      raise UserError(f"{where}: {theirs} must be a whole number; it is {value!r}")
-    fields[ours] = value
+    fields[ours] = optional_field(described, theirs, int, where)
+    if fields[ours] is None:
+      raise UserError(f"{where}: {theirs} is missing: it must be a whole number")
+  defaults = ModelConfig()
   for ours, theirs in _OPTIONS.items():
-    if theirs in described:
-      fields[ours] = described[theirs]
+    default = getattr(defaults, ours)
+    value = optional_field(described, theirs, type(default), where)
+    fields[ours] = default if value is None else value
   try:
     return ModelConfig(**fields, soft_exit=soft_exit)
   except UserError as error:
@@ -226,8 +244,7 @@ def _names(file: TensorFile) -> dict[str, str]:
 def _check_tensors(
   folder: pathlib.Path, file: TensorFile, names: Mapping, config: ModelConfig
 ) -> None:
-  where = " + ".join(path.name for path in tensor_files.find(folder))
-  where = folder / where
+  where = _weights(folder)
   needed = bart_names.shapes(config)
   for name in sorted(needed.keys() - names.keys() - {bart_names.BIAS}):
     raise UserError(f"{where}: tensor {name} is missing")
@@ -253,40 +270,50 @@ def _check_tensors(
 def _metadata(
   folder: pathlib.Path, described: Mapping, config: ModelConfig
 ) -> dict[str, Any]:
-  ours = described.get("elmer_jax", {})
+  where = folder / "config.json"
+  ours = optional_field(described, "elmer_jax", dict, where) or {}
   generation = dict(described)
   if (folder / "generation_config.json").exists():
     generation |= read_object(folder / "generation_config.json")
   default = "soft_exit" if config.soft_exit else "autoregressive"
-  target_length = ours.get("target_length") or generation.get("max_length")
-  objective = {"name": ours.get("objective", default)}
-  if "exit_threshold" in ours:
-    objective["exit_threshold"] = ours["exit_threshold"]
-  return {
-    "objective": objective,
-    "source_length": ours.get("source_length") or min(_MAX_SOURCE, config.positions),
+  source_length = optional_field(ours, "source_length", int, where)
+  target_length = optional_field(ours, "target_length", int, where)
+  if target_length is None:
+    target_length = optional_field(generation, "max_length", int, folder)
+  lengths = {
+    "source_length": source_length or min(_MAX_SOURCE, config.positions),
     "target_length": min(target_length or _DEFAULT_TARGET, config.positions),
-    "generation": _search(folder, generation),
   }
+  longest = Range(3, config.positions), Range(1, config.positions)  # with BOS and EOS
+  check_ranges(lengths, dict(zip(lengths, longest, strict=True)), f"{where}: ")
+  objective = {"name": optional_field(ours, "objective", str, where) or default}
+  if objective["name"] not in objectives.NAMES:
+    known = ", ".join(objectives.NAMES)
+    raise UserError(f"{where}: objective {objective['name']!r} is not one of {known}")
+  threshold = optional_field(ours, "exit_threshold", float, where)
+  if threshold is not None:
+    objective["exit_threshold"] = threshold
+    check_ranges(objective, {"exit_threshold": Range(0, 100)}, f"{where}: ")
+  return {"objective": objective, **lengths, "generation": _search(folder, generation)}
 
 
 def _search(folder: pathlib.Path, generation: Mapping) -> dict[str, Any]:
-  search = {
-    ours: generation[theirs]
-    for ours, theirs in _SEARCH.items()
-    if generation.get(theirs) is not None
-  }
+  if generation.get("early_stopping") not in (None, True, False):
+    logging.warning(
+      "%s: early_stopping %s is not supported; false is used",
+      *(folder, shown(generation["early_stopping"])),
+    )
+    generation = {**generation, "early_stopping": False}
+  search = {}
+  for ours, theirs in _SEARCH.items():
+    value = optional_field(generation, theirs, type(getattr(Search(), ours)), folder)
+    if value is not None:
+      search[ours] = value
   search["forced_bos"] = generation.get("forced_bos_token_id") == BOS_ID
   search["forced_eos"] = generation.get("forced_eos_token_id") == EOS_ID
-  if search.get("early_stopping", False) not in (True, False):
-    logging.warning(
-      "%s: early_stopping %r is not supported; false is used",
-      *(folder, search["early_stopping"]),
-    )
-    search["early_stopping"] = False
   try:
     return dataclasses.asdict(Search(**search))
-  except (TypeError, UserError) as error:
+  except UserError as error:
     raise UserError(f"{folder}: bad generation settings ({error})") from None
 
 

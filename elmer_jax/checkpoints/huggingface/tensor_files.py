@@ -36,20 +36,29 @@ class _SafetensorsFile:
       self._file = safetensors.safe_open(path, framework="flax", backend="pread")
     except (safetensors.SafetensorError, OSError) as error:
       raise UserError(f"{path} is damaged: {error}") from None
+    self._path = path
     names = self._file.keys()
     self.shapes = {
       name: tuple(self._file.get_slice(name).get_shape()) for name in names
     }
 
   def read(self, name: str) -> np.ndarray:
-    return np.asarray(self._file.get_tensor(name))
+    try:
+      return np.asarray(self._file.get_tensor(name))
+    except Exception as error:  # for types of numbers that the package does not know
+      raise UserError(f"{self._path}: tensor {name} can't be read: {error}") from None
 
 
 class _ShardedFile:
   """The files of a model that was saved in shards."""
 
   def __init__(self, files: Mapping[pathlib.Path, TensorFile]):
-    self._owner = {name: file for file in files.values() for name in file.shapes}
+    self._owner = {}
+    for path, file in files.items():
+      for name in file.shapes:
+        if name in self._owner:
+          raise UserError(f"{path}: tensor {name} is in another file as well")
+        self._owner[name] = file
     self.shapes = {name: file.shapes[name] for name, file in self._owner.items()}
 
   def read(self, name: str) -> np.ndarray:
@@ -94,6 +103,8 @@ def open_all(folder: pathlib.Path) -> TensorFile:
 
 
 def _open(path: pathlib.Path) -> TensorFile:
+  if not path.is_file():
+    raise UserError(f"{path} is not a regular file")
   return TorchFile(path) if path.suffix == ".bin" else _SafetensorsFile(path)
 
 

@@ -3,18 +3,21 @@
 """Reads PyTorch's weight files without PyTorch and without executing their code.
 
 Such a file is a pickle, and unpickling can call any function. This reader allows the
-few names that weights need and refuses all others.
+few names and operations that weights need and refuses all others. What it reads into
+memory is bounded by the size of the file.
 
 Both layouts are read: the zip archive of PyTorch 1.6 and later, and the older stream of
 pickles. Tensors are read on demand.
 """
 
-import collections
+import contextlib
 import dataclasses
+import math
 import pathlib
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO
 
 import ml_dtypes
 import numpy as np
@@ -31,6 +34,18 @@ _DTYPES = {
 }
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
+_MAX_PICKLE_BYTES = 2**20  # names, shapes and places of some 7,000 tensors
+_MOST_VIEWS = 4  # of one storage: the token table has four names
+# What weights need of the pickle format; nothing in it hashes or calls what it reads,
+# except REDUCE, which calls what `find_class` allows.
+_OPERATIONS = (
+  *("PROTO", "FRAME", "STOP", "MARK", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BINPERSID"),
+  *("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
+  *("LIST", "APPEND", "APPENDS", "NONE", "NEWTRUE", "NEWFALSE"),
+  *("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GET", "BINGET", "LONG_BINGET"),
+  *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "BINFLOAT"),
+  *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +55,10 @@ class _Storage:
   key: str
   dtype: np.dtype
   size: int
+
+  @property
+  def num_bytes(self) -> int:
+    return self.size * self.dtype.itemsize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,30 +81,40 @@ class TorchFile:
       UserError: the file is damaged, or refers to code that weights don't need.
     """
     self._path = path
-    try:
+    with self._one_line():
       if zipfile.is_zipfile(path):
         tree, self._read_storage = _open_archive(path)
       else:
         tree, self._read_storage = _open_legacy(path)
-    except (pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
-      raise UserError(f"{path} is damaged or not a file of weights: {error}") from None
-    except (KeyError, TypeError, AttributeError, IndexError, zipfile.BadZipFile):
-      raise UserError(f"{path} is damaged or not a file of weights") from None
     if not isinstance(tree, dict):
       raise UserError(f"{path} has a {type(tree).__name__}, not named tensors")
     views = {name: view for name, view in tree.items() if isinstance(view, _View)}
     for name, view in views.items():
       if not _fits(view):
         raise UserError(f"{path} is damaged: {name} exceeds its storage")
+    total = sum(math.prod(v.shape) * v.storage.dtype.itemsize for v in views.values())
+    if total > _MOST_VIEWS * path.stat().st_size:
+      raise UserError(f"{path} is damaged: its tensors are larger than the file")
     self._views = views
     self.shapes = {name: tuple(view.shape) for name, view in views.items()}
+
+  @contextlib.contextmanager
+  def _one_line(self) -> Iterator[None]:
+    try:
+      yield
+    except Exception as error:  # a damaged archive or pickle can raise anything
+      reason = str(error)[:200] or type(error).__name__
+      raise UserError(
+        f"{self._path} is damaged or not a file of weights: {reason}"
+      ) from None
 
   def read(self, name: str) -> np.ndarray:
     """Returns a tensor in the file's dtype."""
     view = self._views[name]
     dtype = view.storage.dtype
-    data = self._read_storage(view.storage)
-    if len(data) < view.storage.size * dtype.itemsize:
+    with self._one_line():
+      data = self._read_storage(view.storage)
+    if len(data) < view.storage.num_bytes:
       raise UserError(f"{self._path} is truncated: {name} is incomplete")
     numbers = np.frombuffer(data, dtype, view.storage.size)[view.offset :]
     strides = [stride * dtype.itemsize for stride in view.strides]
@@ -98,7 +127,9 @@ def _fits(view: _View) -> bool:
   numbers = (view.offset, *view.shape, *view.strides)
   if not all(isinstance(n, int) and n >= 0 for n in numbers):
     return False
-  if len(view.shape) != len(view.strides):
+  if not isinstance(view.storage, _Storage) or len(view.shape) != len(view.strides):
+    return False
+  if math.prod(view.shape) > view.storage.size:  # numbers are used more than once
     return False
   last = sum((n - 1) * s for n, s in zip(view.shape, view.strides, strict=True))
   return 0 in view.shape or view.offset + last < view.storage.size
@@ -114,18 +145,56 @@ def _rebuild_parameter(view: _View, *rest) -> _View:
   return view
 
 
+def _named(items: Iterable[tuple[object, object]] = ()) -> dict:
+  """Returns a dictionary whose keys are strings."""
+  found = {}
+  for name, value in items:
+    if not isinstance(name, str):
+      raise pickle.UnpicklingError("it names something by another thing than a string")
+    found[name] = value
+  return found
+
+
 _ALLOWED = {
-  ("collections", "OrderedDict"): collections.OrderedDict,
+  ("collections", "OrderedDict"): _named,
   ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
   ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
 } | {("torch", name): dtype for name, dtype in _DTYPES.items()}
 
 
-class _Unpickler(pickle.Unpickler):
-  """Builds only dictionaries of `_View`s, and collects their storages."""
+class _Bounded:
+  """A file of which at most `most` bytes can be read."""
 
-  def __init__(self, file):
-    super().__init__(file)
+  def __init__(self, file: BinaryIO, most: int = _MAX_PICKLE_BYTES):
+    self._file, self._left = file, most
+
+  def read(self, size: int) -> bytes:
+    return self._counted(self._file.read(min(size, self._left + 1)))
+
+  def readline(self) -> bytes:
+    return self._counted(self._file.readline(self._left + 1))
+
+  def _counted(self, data: bytes) -> bytes:
+    self._left -= len(data)
+    if self._left < 0:
+      raise pickle.UnpicklingError("its description of the tensors is too long")
+    return data
+
+
+class _Unpickler(pickle._Unpickler):
+  """Builds only dictionaries of `_View`s, and collects their storages.
+
+  The one in Python, because that in C can't be kept from hashing what it reads: a tuple
+  that is nested deep enough overflows its stack.
+  """
+
+  dispatch = {
+    getattr(pickle, name)[0]: pickle._Unpickler.dispatch[getattr(pickle, name)[0]]
+    for name in _OPERATIONS
+  }
+
+  def __init__(self, file: BinaryIO):
+    super().__init__(_Bounded(file))
     self.storages: dict[str, _Storage] = {}
 
   def find_class(self, module: str, name: str):
@@ -141,18 +210,40 @@ class _Unpickler(pickle.Unpickler):
       raise pickle.UnpicklingError(f"it refers to a {kind!r}")
     return self.storages.setdefault(str(key), _Storage(str(key), dtype, int(size)))
 
+  def _load_items(self) -> None:
+    items = self.pop_mark()
+    self.stack[-1].update(_named(zip(items[::2], items[1::2], strict=True)))
+
+  def _load_item(self) -> None:
+    value, name = self.stack.pop(), self.stack.pop()
+    self.stack[-1].update(_named([(name, value)]))
+
+  def _load_state(self) -> None:
+    self.stack.pop()  # attributes of a dictionary, which nobody needs
+
+  dispatch[pickle.SETITEMS[0]] = _load_items
+  dispatch[pickle.SETITEM[0]] = _load_item
+  dispatch[pickle.BUILD[0]] = _load_state
+
 
 def _open_archive(path: pathlib.Path) -> tuple[object, Callable]:
   archive = zipfile.ZipFile(path)
+  if any(e.compress_type != zipfile.ZIP_STORED for e in archive.infolist()):
+    raise ValueError("it is compressed, which PyTorch's files are not")
   (index,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
   folder = index.removesuffix("data.pkl")
+
+  def read(name: str, most: int) -> bytes:
+    with archive.open(f"{folder}{name}") as file:
+      return file.read(most)
+
   if f"{folder}byteorder" in archive.namelist():
-    order = archive.read(f"{folder}byteorder")
+    order = read("byteorder", 100)
     if order != b"little":
       raise ValueError(f"its byte order is {order.decode()!r}")
   with archive.open(index) as file:
     tree = _Unpickler(file).load()
-  return tree, lambda storage: archive.read(f"{folder}data/{storage.key}")
+  return tree, lambda storage: read(f"data/{storage.key}", storage.num_bytes)
 
 
 def _open_legacy(path: pathlib.Path) -> tuple[object, Callable]:
@@ -171,11 +262,13 @@ def _open_legacy(path: pathlib.Path) -> tuple[object, Callable]:
       if size != storage.size:
         raise ValueError(f"storage {key} has an unexpected size")
       offsets[key] = file.tell()
-      file.seek(size * storage.dtype.itemsize, 1)
+      if offsets[key] + storage.num_bytes > path.stat().st_size:
+        raise ValueError("it is cut short")
+      file.seek(storage.num_bytes, 1)
 
   def read(storage: _Storage) -> bytes:
     with path.open("rb") as file:
       file.seek(offsets[storage.key])
-      return file.read(storage.size * storage.dtype.itemsize)
+      return file.read(storage.num_bytes)
 
   return tree, read
