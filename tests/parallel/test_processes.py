@@ -289,12 +289,12 @@ def test_processes_fail_together_with_the_same_message(tmp_path):
 
 
 WAITS = """
-import sys
+import sys, time
 from elmer_jax.parallel import processes
 
 processes.start(sys.argv[1])
 print("started", flush=True)
-processes.barrier("the end", 600)
+time.sleep(600)
 """
 
 
@@ -312,7 +312,7 @@ def test_a_killed_process_ends_the_others_with_a_line_that_names_it(lost):
       assert status == 75, errors
       line = errors.splitlines()[-1]
       assert line.startswith(f"process {lost} has ended: start all processes again")
-  assert time.monotonic() - start < 10
+  assert time.monotonic() - start < 60  # JAX alone would notice after 130
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
