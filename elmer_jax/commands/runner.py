@@ -21,7 +21,7 @@ from elmer_jax import configuration
 from elmer_jax.commands import config_files, resolution
 from elmer_jax.configuration import RUN, Schema
 from elmer_jax.core import open_files, quiet, signals
-from elmer_jax.core.errors import UserError
+from elmer_jax.core.errors import UserError, printable
 
 Value = TypeVar("Value")
 
@@ -77,10 +77,7 @@ def required(flag: flags.FlagHolder[Value]) -> Value:
 
 def fail(line: str) -> NoReturn:
   """Prints an error in one line, control characters escaped, and exits with 2."""
-  shown = "".join(
-    c if c.isprintable() else c.encode("unicode_escape").decode() for c in line
-  )
-  print(f"error: {shown}", file=sys.stderr)
+  print(f"error: {printable(line)}", file=sys.stderr)
   sys.exit(2)
 
 
@@ -151,6 +148,13 @@ def _help(module: str, shared: Sequence[str]) -> str:
   return "\n".join([doc.strip(), "", "Flags:", *wrapped])
 
 
+class _LineFormatter(python_logging.Formatter):
+  """Messages on one line each, control characters of file names and texts escaped."""
+
+  def formatMessage(self, record: python_logging.LogRecord) -> str:
+    return printable(super().formatMessage(record))
+
+
 def _set_up_log() -> None:
   """Sends this package's log lines, and the errors of others, to standard error."""
   quiet.quiet_native_libraries()
@@ -159,9 +163,7 @@ def _set_up_log() -> None:
   logging.use_absl_handler()
   logging.set_verbosity(logging.INFO)
   handler = logging.get_absl_handler()
-  handler.setFormatter(
-    python_logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
-  )
+  handler.setFormatter(_LineFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
   home = str(Path(__file__).parents[1])
   # Orbax alone writes a dozen lines for each checkpoint.
   handler.addFilter(

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from absl import logging
 
-from elmer_jax.core.errors import UserError
+from elmer_jax.core.errors import UserError, printable
 from elmer_jax.tokenizer import vocabulary_files
 from elmer_jax.tokenizer.special_ids import MASK_TOKEN, SPECIAL_TOKENS
 from elmer_jax.tokenizer.vocabulary_files import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE
@@ -36,8 +36,8 @@ TRAINING_CHARACTERS = 32 * 2**20
 # integers takes gigabytes.
 BLOCK_CHARACTERS = 2**16
 
-# In training, longer runs of non-space characters are divided: the time to learn merges
-# grows with the length of the longest word.
+# In training, longer runs of non-space characters are divided, and longer ones of white
+# space shortened: the time to learn merges grows with the square of the longest word.
 TRAINING_WORD_CHARACTERS = 128
 
 # GPT-2's division into words, before merges: contractions; letters, digits or other
@@ -239,12 +239,16 @@ class Vocabulary:
 
 
 def _training_blocks(texts: Iterable[str]) -> Iterator[str]:
-  """Yields the start of a corpus in blocks, long runs of non-spaces divided."""
+  """Yields the start of a corpus in blocks, without long words and white space.
+
+  Long runs of non-spaces are divided, and long runs of white space shortened.
+  """
   long_run = re.compile(rf"\S{{{TRAINING_WORD_CHARACTERS}}}")
+  long_space = re.compile(rf"(\s{{{TRAINING_WORD_CHARACTERS}}})\s+")
   remaining = TRAINING_CHARACTERS
   for text in texts:
     for block in _blocks(text[:remaining]):
-      yield long_run.sub(r"\g<0>\n", block)
+      yield long_space.sub(r"\1", long_run.sub(r"\g<0>\n", block))
     remaining -= len(text)
     if remaining <= 0:
       return
@@ -278,10 +282,7 @@ def _last_word_end(text: str, start: int, end: int) -> int | None:
 
 
 def _escape(token: bytes) -> str:
-  text = token.decode("utf-8", errors="backslashreplace")
-  return "".join(
-    c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-  )
+  return printable(token.decode("utf-8", errors="backslashreplace"))
 
 
 def _read_only(values: list[bool]) -> np.ndarray:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands as a user starts them: help, one line for a mistake, no TensorFlow."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -115,6 +116,12 @@ def test_an_error_never_has_a_second_line(capsys):
   with pytest.raises(SystemExit):
     runner.fail("a\nb \x1b[2J")
   assert capsys.readouterr().err == "error: a\\nb \\x1b[2J\n"
+
+
+def test_a_log_line_never_has_a_second_line():
+  record = logging.LogRecord("", 20, "", 1, "%s can't be read", ("a\nb\x1b[2J",), None)
+  line = runner._LineFormatter("%(message)s").format(record)
+  assert line == "a\\nb\\x1b[2J can't be read"
 
 
 def test_every_command_has_help_and_the_package_lists_all(capsys, monkeypatch):

@@ -5,9 +5,11 @@
 import itertools
 import json
 import pickle
+import time
 
 import numpy as np
 import pytest
+import tiny_text
 import tokenizers
 
 from elmer_jax.core.errors import UserError
@@ -268,3 +270,10 @@ def test_missing_and_other_files_raise(directory, tmp_path):
   (tmp_path / "merges.txt").write_text("#version: 0.2\n")
   with pytest.raises(UserError, match="not a map"):
     Vocabulary.load(tmp_path)
+
+
+def test_long_white_space_takes_no_time_in_training(tmp_path):
+  texts = [kind * (2**17 // len(kind)) for kind in (" ", "\n", "\t ")]
+  start = time.process_time()
+  Vocabulary.train([*tiny_text.documents(30), *texts], 300, tmp_path)
+  assert time.process_time() - start < 10  # 40 with the square of the length
