@@ -323,7 +323,8 @@ def check(config: ml_collections.ConfigDict, prefix: str = "") -> None:
       raise UserError(
         f"objective.upsampling {config.objective.upsampling:g} × data.target_length "
         f"{config.data.target_length} is {vertices} decoder positions; "
-        f"model.positions has {config.model.positions}"
+        f"model.positions has {config.model.positions}: shorten the target or lower "
+        "objective.upsampling"
       )
   if not is_plain_name(config.data.task):
     raise UserError(
