@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fine-tunes a small ELMER on your own pairs of source and target, with soft exit.
+"""Fine-tunes a small ELMER on your own pairs of source and target, as a DAG.
 
     python -m elmer_jax.train --config=finetune_pairs --workdir=DIR \\
         --config.data.files='a.jsonl,b.tsv' --config.init_from=PRETRAINED
@@ -25,7 +25,7 @@ def get_config():
   config.data.update({"vocabulary_size": 4096, "num_workers": 2})
   configuration.make_small(config)
   config.model.dropout = 0.1
-  config.objective.name = "soft_exit"
+  config.objective.name = "dag"
   config.optimizer.update({"learning_rate": 1e-3, "warmup_steps": 100})
   config.train.update({"steps": 1000, "log_every": 50, "eval_every": 250})
   config.checkpoint.every = 250

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fine-tunes the small ELMER to summarize docstrings, with soft exit.
+"""Fine-tunes the small ELMER to summarize docstrings, as a directed acyclic graph.
 
     python -m elmer_jax.train --config=finetune_pydocs --workdir=W/finetune \\
         --config.init_from=W/pretrain
@@ -21,7 +21,7 @@ def get_config():
   config.data.update({"vocabulary_size": 4096, "num_workers": 2})
   configuration.make_small(config)
   config.model.dropout = 0.0  # hardly any pair comes twice
-  config.objective.name = "soft_exit"
+  config.objective.name = "dag"
   config.optimizer.update({"name": "muon", "learning_rate": 3e-3})
   config.train.update({"steps": 1800, "log_every": 100, "eval_every": 300})
   config.train.eval_batches = 27  # all of the validation split

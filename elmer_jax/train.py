@@ -22,12 +22,20 @@ _DISTRIBUTED = flags.DEFINE_string(
 _TIMEOUT = flags.DEFINE_float(
   "distributed_timeout", 300, "Seconds that these processes wait for each other."
 )
+_HEARTBEAT_TIMEOUT = flags.DEFINE_float(
+  "heartbeat_timeout",
+  100,
+  "Seconds after which a machine that no longer answers counts as lost; the other "
+  "processes then end with status 75. A process that is killed is noticed at once.",
+)
 
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   from elmer_jax.commands import pipeline
 
-  pipeline.train(config, workdir, _DISTRIBUTED.value, _TIMEOUT.value)
+  pipeline.train(
+    config, workdir, _DISTRIBUTED.value, _TIMEOUT.value, _HEARTBEAT_TIMEOUT.value
+  )
 
 
 if __name__ == "__main__":

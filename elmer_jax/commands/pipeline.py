@@ -46,6 +46,7 @@ def train(
   workdir: str,
   distributed: str = "",
   timeout: float = processes.TIMEOUT_SECONDS,
+  heartbeat_timeout: float = processes.HEARTBEAT_TIMEOUT_SECONDS,
 ) -> None:
   """Trains to `train.steps`, from where an earlier start was interrupted.
 
@@ -54,12 +55,13 @@ def train(
     workdir: its folder.
     distributed: of several processes, as `parallel.processes.start` takes it.
     timeout: seconds that several processes wait for each other.
+    heartbeat_timeout: seconds after which one that no longer answers is lost.
   """
   # What can be refused is refused before anything is prepared.
   objectives.get(config)
   make_optimizer(config)
   wandb_run.check(config)
-  processes.start(distributed, timeout)
+  processes.start(distributed, timeout, heartbeat_timeout)
   processes.check_agreement(config, timeout)
   processes.run_on_first_process("claim", lambda: claim_run_folder(config, workdir))
   processes.check_shared_folder("--workdir", workdir, timeout)

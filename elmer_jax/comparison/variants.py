@@ -3,7 +3,8 @@
 """The variants that a comparison has as rows: what is trained, and how it is decoded.
 
 A variant is a start, configuration keys that differ from `finetune`, and a decoding
-strategy. Everything else is the same for all: data, batches, number of steps.
+strategy. Everything else is the same for all: data, batches and, except in rows that
+equal the compute of a costlier objective, the number of steps.
 """
 
 import dataclasses
@@ -14,7 +15,16 @@ import ml_collections
 
 from elmer_jax.configuration import flat_keys
 from elmer_jax.core.errors import UserError
-from elmer_jax.decoding.strategies import Autoregressive, Strategy
+from elmer_jax.decoding.strategies import (
+  Autoregressive,
+  DagLookahead,
+  MaskPredict,
+  Strategy,
+)
+
+# Compute of a step of `dag` with two vertices a token over one of `last_layer`; see
+# docs/results/dag.md.
+DAG_COMPUTE = 1.5
 
 STARTS = {"pretrained": "pre-trained", "random": "random start"}
 AVERAGED_CHECKPOINTS = 5  # the last ones
@@ -32,6 +42,7 @@ class Variant:
     decoding: the decoding strategy; None: the one the model was trained for.
     distilled: whether the training targets are outputs of the autoregressive variant.
     averaged: whether the weights are the mean of the run's last checkpoints.
+    steps_ratio: its number of steps, relative to `finetune`.
     oracle: whether the decoder is given the length of each reference.
     trained_by: the variant whose run this one decodes; by default its own.
     baseline: the variant that this one differs from in one thing, to compare with.
@@ -44,6 +55,7 @@ class Variant:
   decoding: Strategy | None = None
   distilled: bool = False
   averaged: bool = False
+  steps_ratio: float = 1.0
   oracle: bool = False
   trained_by: str = ""
   baseline: str = ""
@@ -78,6 +90,9 @@ _METHODS = {
   "hard": ("ELMER, hard exit", "hard_exit"),
   "soft": ("ELMER, soft exit", "soft_exit"),
 }
+# Without rows of their own from random weights.
+_GRAPH, _MASKED = "dag_pretrained", "masked_pretrained"
+_OTHERS = {"dag": ("DAG", "dag"), "masked": ("Masked diffusion", "masked_diffusion")}
 GREEDY, BEAM = "ar_pretrained", "ar_pretrained_beam4"
 _PLAIN, _SOFT = "plain_pretrained", "soft_pretrained"
 
@@ -91,7 +106,7 @@ def _main_variants(start: str) -> list[Variant]:
 
 def _option(name: str, label: str, base: str = _PLAIN, **changes) -> Variant:
   """Returns the variant `base` with changes."""
-  method, objective = _METHODS[base.partition("_")[0]]
+  method, objective = (_METHODS | _OTHERS)[base.partition("_")[0]]
   if "trained_by" not in changes:
     overrides = changes.get("overrides", {})
     changes["overrides"] = {"objective.name": objective, **overrides}
@@ -118,6 +133,21 @@ VARIANTS = {
       trained_by=GREEDY,
       baseline=GREEDY,
     ),
+    Variant(_GRAPH, "DAG", overrides={"objective.name": "dag"}, baseline=_PLAIN),
+    _option("soft", "soft exit", _GRAPH, overrides={"objective.exits": "soft"}),
+    _option("copies", "LPLM copies", _GRAPH, overrides={"objective.exits": "copies"}),
+    _option(
+      "lookahead", "lookahead", _GRAPH, decoding=DagLookahead(), trained_by=_GRAPH
+    ),
+    Variant(
+      _MASKED,
+      "Masked diffusion, 4 passes",
+      overrides={"objective.name": "masked_diffusion"},
+      baseline=_PLAIN,
+    ),
+    _option("one", "1 pass", _MASKED, decoding=MaskPredict(1), trained_by=_MASKED),
+    _option("longer", "1.5 × the steps", steps_ratio=DAG_COMPUTE),
+    _option("longer", "1.5 × the steps", GREEDY, steps_ratio=DAG_COMPUTE),
     _option("smoothing", "label smoothing", overrides=_SMOOTHING),
     _option("glancing", "glancing", overrides=_GLANCING),
     _option("distilled", "distillation", distilled=True),
@@ -144,6 +174,13 @@ CLAIMS = (
     Claim(f"pre-trained ≥ random ({label})", f"{method}_pretrained", f"{method}_random")
     for method, (label, _) in _METHODS.items()
   ),
+  Claim("DAG ≥ plain NAR (pre-trained)", _GRAPH, _PLAIN),
+  Claim("DAG ≥ plain NAR of equal compute (pre-trained)", _GRAPH, f"{_PLAIN}_longer"),
+  Claim("DAG ≥ autoregressive (pre-trained)", _GRAPH, GREEDY),
+  Claim(
+    "DAG ≥ autoregressive of equal compute (pre-trained)", _GRAPH, f"{GREEDY}_longer"
+  ),
+  Claim("DAG + soft exit ≥ DAG (pre-trained)", f"{_GRAPH}_soft", _GRAPH),
 )
 
 
@@ -175,6 +212,7 @@ def run_config(
   if unknown := run.overrides.keys() - flat_keys(config).keys():
     raise UserError(f"row {run.name} sets {unknown.pop()!r}, which is not a key")
   config.update_from_flattened_dict(dict(run.overrides))
+  config.train.steps = round(run.steps_ratio * config.train.steps)
   if any(other.averaged and other.run_name == run.name for other in VARIANTS.values()):
     keep = max(config.checkpoint.max_to_keep, AVERAGED_CHECKPOINTS)
     config.checkpoint.max_to_keep = keep

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,19 +17,25 @@ from typing import TypeVar
 import jax
 import ml_collections
 from absl import logging
-from jax._src import clusters, distributed  # the key-value store has no public name
+from jax._src import distributed  # the key-value store has no public name
 
 from elmer_jax.core.errors import UserError
-from elmer_jax.parallel import rendezvous, stopping
+from elmer_jax.core.wording import count_of
+from elmer_jax.parallel import clusters, peers, rendezvous, stopping
 
 TIMEOUT_SECONDS = 300  # by default, for the start and for barriers
+HEARTBEAT_TIMEOUT_SECONDS = 100  # by default, as JAX's
 _MAX_TIMEOUT_SECONDS = 24 * 3600
 _DAY_MILLISECONDS = 24 * 3600 * 1000  # that process 0 may take to prepare data
 
 Result = TypeVar("Result")
 
 
-def start(distributed: str, timeout: float = TIMEOUT_SECONDS) -> None:
+def start(
+  distributed: str,
+  timeout: float = TIMEOUT_SECONDS,
+  heartbeat_timeout: float = HEARTBEAT_TIMEOUT_SECONDS,
+) -> None:
   """Joins this process to the others of its run; before JAX computes anything.
 
   Args:
@@ -36,53 +43,62 @@ def start(distributed: str, timeout: float = TIMEOUT_SECONDS) -> None:
       pods, Slurm, MPI); else "HOST:PORT,COUNT,INDEX": where process 0 listens, the
       number of processes, and the index of this one.
     timeout: seconds that the processes wait for each other.
+    heartbeat_timeout: seconds after which a process that no longer answers counts as
+      lost; then this one ends with a line and status 75.
 
   Raises:
-    UserError: an argument is invalid, or a process is missing after `timeout`.
+    UserError: an argument is invalid, a process is missing after `timeout`, or the
+      processes of a host leave GPUs unused.
   """
   if not distributed:
     return
-  if not 0 < timeout <= _MAX_TIMEOUT_SECONDS:
-    raise UserError(
-      f"--distributed_timeout={timeout:g} must be above 0 and at most "
-      f"{_MAX_TIMEOUT_SECONDS} seconds"
-    )
+  for flag, seconds, lowest in [
+    ("distributed_timeout", timeout, 1),
+    ("heartbeat_timeout", heartbeat_timeout, 4),
+  ]:
+    if not lowest <= seconds <= _MAX_TIMEOUT_SECONDS:
+      raise UserError(
+        f"--{flag}={seconds:g} must be from {lowest} to {_MAX_TIMEOUT_SECONDS} seconds"
+      )
   is_auto = distributed == "auto"
-  options = _detect_cluster(timeout) if is_auto else _parse(distributed)
+  options = clusters.detect(timeout) if is_auto else _parse(distributed)
   address, index = options["coordinator_address"], options["process_id"]
-  rendezvous.wait_for_all(address, options["num_processes"], index, timeout)
+  count = options["num_processes"]
+  connections = rendezvous.wait_for_all(address, count, index, timeout)
   if index == 0:
     options["coordinator_bind_address"] = rendezvous.bind_address(address)
   stopping.disable_until_deferred()
   try:
-    jax.distributed.initialize(**options, initialization_timeout=int(timeout) + 1)
+    jax.distributed.initialize(
+      **options,
+      cluster_detection_method="deactivate",
+      initialization_timeout=int(timeout) + 1,
+      # JAX aborts without naming the process: `peers` is to notice first.
+      heartbeat_timeout_seconds=int(heartbeat_timeout) + 30,
+    )
   except (RuntimeError, ValueError) as error:
     raise UserError(f"--distributed={distributed}: {_one_line(error)}") from None
+  peers.watch(connections, heartbeat_timeout)
   if jax.process_index() > 0:
     logging.set_verbosity(logging.ERROR)  # process 0 logs for all
+  _check_devices(timeout)
 
 
-def _detect_cluster(timeout: float) -> dict:
-  """Does what `jax.distributed.initialize` does without arguments."""
-  try:
-    address, count, index, devices = (
-      clusters.ClusterEnv.auto_detect_unset_distributed_params(
-        None, None, None, None, None, int(timeout)
-      )
-    )
-  except (RuntimeError, ValueError, OSError, KeyError) as error:
-    raise UserError(f"--distributed=auto: {_one_line(error)}") from None
-  if None in (address, count, index):
-    raise UserError(
-      "--distributed=auto: JAX detects no TPU pod, Slurm or MPI job here: use "
-      "HOST:PORT,COUNT,INDEX"
-    )
-  return {
-    "coordinator_address": address,
-    "num_processes": count,
-    "process_id": index,
-    "local_device_ids": devices,
-  }
+def _check_devices(timeout: float) -> None:
+  """Logs the devices of all processes; raises `UserError` if GPUs are left unused."""
+  is_gpu = jax.local_devices()[0].platform == "gpu"
+  gpus = clusters.visible_gpus() if is_gpu else []
+  own = json.dumps([socket.gethostname(), jax.local_device_count(), gpus])
+  reports = barrier("the count of devices", timeout, own).values()
+  found = [clusters.Devices(*json.loads(report)) for report in reports]
+  clusters.check_all_used(found)
+  counts = sorted({devices.count for devices in found})
+  logging.info(
+    "%s on %s, devices each: %s",
+    count_of(len(found), "process", "processes"),
+    count_of(len({devices.host for devices in found}), "host"),
+    " or ".join(map(str, counts)),
+  )
 
 
 def _parse(distributed: str) -> dict:
@@ -185,6 +201,7 @@ def barrier(name: str, timeout: float, value: str = "") -> dict[int, str]:
   found = client.key_value_dir_get(f"{name}/")
   values = {int(key.rpartition("/")[2]): value for key, value in found}
   if timed_out:
+    peers.stop_watching()
     # JAX would wait for the missing processes again when Python exits.
     atexit.register(os._exit, 2)
     if is_first():

@@ -24,7 +24,9 @@ _COMPLETE = "complete"
 _ANSWER_SECONDS = 10  # by which an answer may be late
 
 
-def wait_for_all(address: str, count: int, index: int, timeout: float) -> None:
+def wait_for_all(
+  address: str, count: int, index: int, timeout: float
+) -> dict[int, socket.socket]:
   """Returns once all `count` processes have called this, each with its `index`.
 
   Args:
@@ -33,17 +35,23 @@ def wait_for_all(address: str, count: int, index: int, timeout: float) -> None:
     index: of this process.
     timeout: seconds.
 
+  Returns:
+    Open connections by index: of process 0 to all others, of each other to process 0.
+
   Raises:
     UserError: processes are missing after `timeout`; it names them, in every process
       that came.
   """
   deadline = time.monotonic() + timeout
   if index == 0:
-    answer = _collect(address, count, deadline)
+    answer, connections = _collect(address, count, deadline)
   else:
-    answer = _report(address, count, index, deadline)
+    answer, connections = _report(address, count, index, deadline)
   if answer != _COMPLETE:
+    for connection in connections.values():
+      connection.close()
     raise UserError(f"timed out after {timeout:g} s waiting for {answer}")
+  return connections
 
 
 def bind_address(address: str) -> str:
@@ -78,8 +86,10 @@ def _split(address: str) -> tuple[str, int]:
   return host.strip("[]"), int(port)
 
 
-def _collect(address: str, count: int, deadline: float) -> str:
-  """Accepts the other processes; returns the answer that all of them get."""
+def _collect(
+  address: str, count: int, deadline: float
+) -> tuple[str, dict[int, socket.socket]]:
+  """Accepts the other processes; returns the answer that all get, and connections."""
   open_files.raise_limit()  # a connection for each process
   connections: dict[int, socket.socket] = {}
   with contextlib.ExitStack() as stack:
@@ -113,8 +123,9 @@ def _collect(address: str, count: int, deadline: float) -> str:
       with contextlib.suppress(OSError):
         connection.setblocking(True)
         connection.settimeout(1)
-        connection.sendall(answer.encode())
-  return answer
+        connection.sendall(f"{answer}\n".encode())
+    # The others, of strangers, are closed here.
+    return answer, {index: found.dup() for index, found in connections.items()}
 
 
 def _read_greeting(
@@ -153,20 +164,24 @@ def _listen(address: str, backlog: int) -> list[socket.socket]:
   return servers
 
 
-def _report(address: str, count: int, index: int, deadline: float) -> str:
-  """Sends this process's index to process 0 and returns the answer."""
+def _report(
+  address: str, count: int, index: int, deadline: float
+) -> tuple[str, dict[int, socket.socket]]:
+  """Sends this process's index to process 0; returns its answer and the connection."""
   while (remaining := deadline - time.monotonic()) > 0:
     try:
       with socket.create_connection(_split(address), remaining) as connection:
         connection.sendall(f"{_GREETING} {index} of {count}\n".encode())
         connection.settimeout(remaining + _ANSWER_SECONDS)
-        chunks = iter(lambda: connection.recv(4096), b"")  # noqa: B023
-        if answer := b"".join(chunks).decode("ascii", "replace"):
-          return answer
+        answer = b""
+        while not answer.endswith(b"\n") and (chunk := connection.recv(4096)):
+          answer += chunk
+        if answer:
+          return answer.decode("ascii", "replace").strip(), {0: connection.dup()}
     except OSError:
       pass
     time.sleep(min(0.2, max(remaining, 0)))
-  return f"process 0 at {address}"
+  return f"process 0 at {address}", {}
 
 
 def _name(indices: list[int]) -> str:

@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = (
   ROOT / "README.md",
   ROOT / "WORKSPACE.md",
+  ROOT / "CONTRIBUTING.md",
+  ROOT / "CHANGELOG.md",
   *sorted((ROOT / "docs").rglob("*.md")),
   *sorted((ROOT / "benchmarks").glob("*.md")),
 )

@@ -288,10 +288,39 @@ def test_processes_fail_together_with_the_same_message(tmp_path):
   assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "written"]
 
 
+WAITS = """
+import sys, time
+from elmer_jax.parallel import processes
+
+processes.start(sys.argv[1])
+print("started", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("lost", [1, 0])
+def test_a_killed_process_ends_the_others_with_a_line_that_names_it(lost):
+  address = f"localhost:{free_port()},3"
+  runs = [run_python(1, "-c", WAITS, f"{address},{index}") for index in range(3)]
+  for run in runs:
+    assert run.stdout.readline() == "started\n"
+  start = time.monotonic()
+  runs[lost].kill()
+  for index, run in enumerate(runs):
+    status, _, errors = finish(run)
+    if index != lost:
+      assert status == 75, errors
+      line = errors.splitlines()[-1]
+      assert line.startswith(f"process {lost} has ended: start all processes again")
+  assert time.monotonic() - start < 60  # JAX alone would notice after 130
+
+
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
-def test_the_timeout_must_be_finite(timeout):
+def test_timeouts_must_be_finite(timeout):
   with pytest.raises(UserError, match="distributed_timeout"):
     processes.start("localhost:1,1,0", timeout)
+  with pytest.raises(UserError, match="heartbeat_timeout"):
+    processes.start("localhost:1,1,0", 1, timeout)
 
 
 @pytest.mark.parametrize(
