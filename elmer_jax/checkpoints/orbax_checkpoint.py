@@ -159,7 +159,7 @@ def _read_arrays(
 
   Raises:
     DamagedCheckpoint: they can't be read, or are not what was saved.
-    UserError: they can't be read for want of memory or permission.
+    UserError: they can't be read: no memory or no permission.
   """
   is_old = metadata["format"] == 1
   if is_old:
