@@ -37,8 +37,13 @@ def main(argv: Sequence[str]) -> None:
   rows = [json.loads(line) for line in lines]
   sources = [row["source"] for row in rows]
   references = [text_metrics.one_line(row["reference"]) for row in rows]
+  depth = model.config.decoder_layers
   searches = {
     "Viterbi, as fitted": DagViterbi(),
+    **{
+      f"the same, {layers} of {depth} decoder layers": DagViterbi(layers=layers)
+      for layers in range(1, depth)
+    },
     "Viterbi, α 1, without pairs": DagViterbi(1.0, 0.0),
     "lookahead": DagLookahead(),
     "greedy": DagGreedy(),

@@ -52,10 +52,12 @@ class DagViterbi(_DagStrategy):
   Attributes:
     length_exponent: α.
     pair_weight: of the neighbours' scores; 0: the log-probability alone.
+    layers: decoder layers that run, the lowest ones; None: all.
   """
 
   length_exponent: float | None = None
   pair_weight: float | None = None
+  layers: int | None = None
 
   word = "viterbi"
   search = staticmethod(dag_search.viterbi)
@@ -72,7 +74,16 @@ class DagViterbi(_DagStrategy):
       raise UserError(
         f"pair_weight={self.pair_weight:g}: this checkpoint has no token pairs"
       )
+    if self.layers is not None:
+      model.at_depth(self.layers)
     return dataclasses.replace(self, **settings)
+
+  def decode(
+    self, model, source_ids_BxS, length, *, details=False, lengths_B=None
+  ) -> Decoded:
+    if self.layers is not None:
+      model = model.at_depth(self.layers)
+    return super().decode(model, source_ids_BxS, length, details=details)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -327,7 +327,7 @@ def from_words(
     exit: the word of a strategy; by default what the model was trained for.
     threshold: of hard exit in nats, or of gated exit as a share.
     shortlist: of soft exit, in tokens.
-    depth: decoder layers that run, for "none".
+    depth: decoder layers that run, for "none" and "viterbi".
     passes: of the decoder, for "mask_predict".
     search: settings of an autoregressive model.
 
@@ -340,25 +340,27 @@ def from_words(
   if search is not None and exit is None:
     return Autoregressive.of(search)
   kind = known[exit] if exit else type(default(model))
-  if depth is not None:
+  if depth is not None and kind is not DagViterbi:
     kind = Depth if exit in (None, "none") else kind
   settings = {
     SoftExit: {"shortlist_size": shortlist},
     HardExit: {"entropy_threshold": threshold},
     Gated: {"threshold": threshold},
     Depth: {"layers": depth},
+    DagViterbi: {"layers": depth},
     MaskPredict: {} if passes is None else {"passes": passes},
     Autoregressive: dataclasses.asdict(model.search),
   }.get(kind, {})
   for name, given, kinds in (
     ("threshold", threshold is not None, (HardExit, Gated)),
     ("shortlist", bool(shortlist), (SoftExit,)),
-    ("depth", depth is not None, (Depth,)),
+    ("depth", depth is not None, (Depth, DagViterbi)),
     ("passes", passes is not None, (MaskPredict,)),
   ):
     if given and kind not in kinds:
-      words = " or ".join(f"exit={other.word}" for other in kinds if other is not Depth)
+      words = ("none" if other is Depth else other.word for other in kinds)
       raise UserError(
-        f"{name} is for {words or 'exit=none'}; the strategy here is {kind.word!r}"
+        f"{name} is for {' or '.join(f'exit={word}' for word in words)}; the strategy "
+        f"here is {kind.word!r}"
       )
   return kind(**settings)

@@ -276,7 +276,6 @@ def _samples(
   Their exit layers are where tokens exited, or, where all run through all layers, where
   their predictions last changed.
   """
-  exits_early = system in ("hard_exit", "autoregressive")
   vocabulary, rows = model.vocabulary, model.source_rows()
   chosen = baselines.evenly_spaced(
     list(zip(pairs, results, strict=True)), samples.COUNT
@@ -292,7 +291,9 @@ def _samples(
       },
       result.token_ids,
       result.token_ids[None] if result.by_layer is None else result.by_layer,
-      result.exit_layers if exits_early else result.stable_layers,
+      result.exit_layers
+      if system == "hard_exit" or result.by_layer is None
+      else result.stable_layers,
     )
     for (source, reference), result in chosen
   ]

@@ -15,7 +15,7 @@ from etils import epath
 import elmer_jax
 from elmer_jax import DagGreedy, DagLookahead, DagViterbi, NoExit
 from elmer_jax.core.errors import UserError
-from elmer_jax.decoding import dag_settings, token_pairs
+from elmer_jax.decoding import dag_settings, strategies, token_pairs
 from elmer_jax.tokenizer.special_ids import EOS_ID
 
 LENGTH = 12
@@ -110,6 +110,15 @@ def test_damaged_settings_are_named(model, pairs, tmp_path):
     dag_settings.read(folder, model.dag.options, 330)
 
 
+def test_depth_reads_the_graph_after_the_lowest_layers(model):
+  assert strategies.from_words(model, depth=2) == DagViterbi(layers=2)
+  found = decode(model, DagViterbi(1.0, layers=2))
+  assert found.by_layer.shape[0] == 2 and (found.exit_layers == 1).all()
+  np.testing.assert_array_equal(
+    found.ids, decode(model.at_depth(2), DagViterbi(1.0)).ids
+  )
+
+
 @pytest.mark.parametrize(
   ("strategy", "line"),
   [
@@ -118,6 +127,7 @@ def test_damaged_settings_are_named(model, pairs, tmp_path):
     (DagViterbi(jnp.nan), "length_exponent=nan must be between 0 and 5"),
     (DagViterbi(pair_weight=6.0), "pair_weight=6 must be between 0 and 5"),
     (DagViterbi(pair_weight=0.1), "this checkpoint has no token pairs"),
+    (DagViterbi(layers=4), "depth 4 must lie between 1 and"),
   ],
 )
 def test_settings_that_do_not_fit_are_refused(model, strategy, line):
