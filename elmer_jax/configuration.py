@@ -183,6 +183,9 @@ def _train() -> ml_collections.ConfigDict:
   # Steps in a row whose loss or gradient is not finite: they are skipped; the run ends
   # where there are more.
   train.max_bad_steps = 10
+  # Evaluations in a row without a lower validation loss, after which the run ends; with
+  # checkpoint.keep_best its best checkpoint is kept. 0: it goes on to train.steps.
+  train.patience = 0
   return train
 
 
@@ -208,8 +211,8 @@ def _checkpoint() -> ml_collections.ConfigDict:
   checkpoint.max_to_keep = 2  # the newest ones
   # Steps; checkpoints of their multiples are kept for good. 0: none.
   checkpoint.keep_every = 0
-  # Whether to keep the one with the lowest validation loss too, of those that were
-  # saved at a step of train.eval_every.
+  # Whether to save wherever the validation loss is the lowest so far, and to keep that
+  # checkpoint too: `--which=best`.
   checkpoint.keep_best = False
   return checkpoint
 
@@ -247,6 +250,7 @@ MAY_CHANGE = (
   "train.log_every",
   "train.eval_every",
   "train.max_bad_steps",
+  "train.patience",
   "data.cache",
   "data.test_files",
   "data.num_workers",
