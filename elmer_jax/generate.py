@@ -39,6 +39,7 @@ from elmer_jax.decoding import strategies
 from elmer_jax.generation import api
 from elmer_jax.generation.generation_progress import GenerationProgress
 from elmer_jax.generation.source_lines import JSON_SUFFIXES, SourceLines
+from elmer_jax.parallel import chips
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir or checkpoint.")
 _WHICH = flags.DEFINE_string(
@@ -106,6 +107,7 @@ def main() -> None:
   compile_cache.cache_programs()
   with _reader(_INPUT.value) as source:
     # The input can be read: only now is it worth loading a model.
+    chips.warn_of_unused_gpu()
     model = api.load(choose(checkpoint, _WHICH.value))
     if _DTYPE.value is not None:
       model = model.in_dtype(_DTYPE.value)

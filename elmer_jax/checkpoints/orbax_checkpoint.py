@@ -101,7 +101,7 @@ def restore_newest(
 ) -> tuple[TrainState, dict[str, Any]] | None:
   """Reads the newest checkpoint that is whole, with the given shardings.
 
-  Later ones, which are damaged, are renamed, with a warning. Without any it returns None.
+  Later ones, which are damaged, are renamed, with a warning. None if there is none.
 
   Raises:
     UserError: a checkpoint can't be read for another reason than damage.
