@@ -208,7 +208,13 @@ def _evaluate() -> ml_collections.ConfigDict:
 def _checkpoint() -> ml_collections.ConfigDict:
   checkpoint = ml_collections.ConfigDict()
   checkpoint.every = 500  # steps; the last step is always saved
+  checkpoint.every_seconds = 0  # also after this time without a save; 0: never
   checkpoint.max_to_keep = 2  # the newest ones
+  # Steps; checkpoints of their multiples are kept for good. 0: none.
+  checkpoint.keep_every = 0
+  # Whether to keep the one with the lowest validation loss too, of those that were
+  # saved at a step of train.eval_every.
+  checkpoint.keep_best = False
   return checkpoint
 
 

@@ -11,7 +11,7 @@ import ml_collections
 import optax
 
 from elmer_jax import configuration
-from elmer_jax.checkpoints import orbax_checkpoint
+from elmer_jax.checkpoints import orbax_checkpoint, steps
 from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.commands.run_folder import claim_run_folder
 from elmer_jax.model import elmer
@@ -36,7 +36,7 @@ def write(
     "seconds": 0.0,
   }
   folder = orbax_checkpoint.checkpoints_folder(str(workdir))
-  with orbax_checkpoint.open_manager(folder, max_to_keep=1) as manager:
+  with steps.open_manager(folder) as manager:
     orbax_checkpoint.save(manager, state, metadata)
     manager.wait_until_finished()
   vocabulary.save(folder / "vocabulary")

@@ -7,25 +7,30 @@
       1500/              one folder per saved step, complete or absent
         params/          nested dict of float32 arrays
         optimizer/       nested dict of arrays
-        metadata/        format, model sizes, lengths, objective, seconds spent
+        metadata/        format, model sizes, lengths, objective, seconds spent,
+                         a checksum of each array, see `checksums`
         gate.npz         optional exit gate, see `gate_file`
         dag.npz          of the objective dag, see `dag_settings`
 
 No Flax or Optax type is stored, so checkpoints do not depend on their class layouts. An
-interrupted save leaves a folder with a temporary name, which is ignored.
+interrupted save leaves a folder with a temporary name, which is ignored. A checkpoint
+that turns out to be damaged is renamed to damaged-STEP when its run resumes.
 """
 
+import contextlib
 import dataclasses
-import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
 from etils import epath
 
-from elmer_jax.checkpoints import parameter_names
+from elmer_jax.checkpoints import checksums, parameter_names, steps
 from elmer_jax.checkpoints.huggingface import hf_folder
+from elmer_jax.checkpoints.steps import DamagedCheckpoint
 from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.core.errors import UserError
 from elmer_jax.decoding import dag_settings
@@ -33,10 +38,13 @@ from elmer_jax.decoding.gate import gate_file
 from elmer_jax.model import elmer
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.objectives import dag
-from elmer_jax.parallel import sharding
+from elmer_jax.parallel import processes, sharding
 
 FORMAT = 2  # in format 1 some parameters have other names, see `parameter_names`
-ITEMS = ("params", "optimizer", "metadata")
+# What may be wrong with a whole checkpoint.
+_NO_DAMAGE = re.compile(
+  "RESOURCE_EXHAUSTED|PERMISSION_DENIED|UNAVAILABLE|Too many open"
+)
 # Fields of `ModelConfig` that weights do not determine; all others are sizes.
 _NOT_SIZES = {
   *("dropout", "init_stddev", "dtype", "remat", "head_chunk"),
@@ -49,82 +57,131 @@ def checkpoints_folder(workdir: str) -> epath.Path:
   return epath.Path(workdir).absolute() / "checkpoints"
 
 
-def open_manager(
-  folder: epath.Path, max_to_keep: int | None = None, in_background: bool = True
-) -> ocp.CheckpointManager:
-  """Opens a folder of checkpoints.
-
-  Args:
-    folder: of the checkpoints.
-    max_to_keep: number of newest checkpoints that are kept; None: read only.
-    in_background: whether writing is asynchronous, from a copy of the arrays.
-  """
-  writes = max_to_keep is not None
-  options = ocp.CheckpointManagerOptions(
-    max_to_keep=max_to_keep,
-    create=writes,
-    read_only=not writes,
-    enable_async_checkpointing=writes and in_background,
-  )
-  return ocp.CheckpointManager(folder, item_names=ITEMS, options=options)
-
-
 def save(
   manager: ocp.CheckpointManager, state: TrainState, metadata: dict[str, Any]
 ) -> None:
-  """Starts writing `state`; returns as soon as its arrays are copied."""
-  manager.save(
-    int(state.step),
-    args=ocp.args.Composite(
-      params=ocp.args.StandardSave(state.params),
-      optimizer=ocp.args.StandardSave(_to_plain(state.opt_state)),
-      metadata=ocp.args.JsonSave({"format": FORMAT, **metadata}),
-    ),
-  )
+  """Starts writing `state`; returns as soon as its arrays are copied.
+
+  Raises:
+    UserError: it, or what is still being saved, can't be written.
+  """
+  arrays = {"params": state.params, "optimizer": _to_plain(state.opt_state)}
+  with _writing(manager):
+    manager.save(int(state.step), args=_to_save(arrays, metadata), force=True)
+
+
+def wait(manager: ocp.CheckpointManager) -> None:
+  """Waits until what is being saved is written; raises what `save` raises."""
+  with _writing(manager):
+    manager.wait_until_finished()
+
+
+@contextlib.contextmanager
+def _writing(manager: ocp.CheckpointManager) -> Iterator[None]:
+  """Raises `UserError` where Orbax, or a thread of it, can't write."""
+  try:
+    yield
+  except (OSError, ValueError) as error:
+    raise UserError(f"{manager.directory} can't be written: {_reason(error)}") from None
+
+
+def _to_save(arrays: dict[str, dict], metadata: dict[str, Any]) -> ocp.args.Composite:
+  found = checksums.summaries(arrays)
+  metadata = {
+    "format": FORMAT,
+    **metadata,
+    "checksums": {name: summary.checksum for name, summary in found.items()},
+  }
+  items = {name: ocp.args.StandardSave(tree) for name, tree in arrays.items()}
+  return ocp.args.Composite(**items, metadata=ocp.args.JsonSave(metadata))
+
+
+def restore_newest(
+  manager: ocp.CheckpointManager, shapes: TrainState, shardings: TrainState
+) -> tuple[TrainState, dict[str, Any]] | None:
+  """Reads the newest checkpoint that is whole, with the given shardings.
+
+  Later ones, which are damaged, are renamed, with a warning.
+
+  Returns:
+    The state and the metadata; None if there is no checkpoint.
+
+  Raises:
+    UserError: a checkpoint can't be read for another reason than damage.
+  """
+  folder = epath.Path(manager.directory)
+  for step in sorted(manager.all_steps(), reverse=True):
+    try:
+      return restore(folder / str(step), shapes, shardings)
+    except DamagedCheckpoint as error:
+      name = processes.run_on_first_process(
+        f"setting step {step} aside", lambda step=step: steps.set_aside(folder, step)
+      )
+      logging.warning("%s. It is renamed to %s, the one before is taken", error, name)
+      manager.reload()
+  return None
 
 
 def restore(
-  manager: ocp.CheckpointManager, step: int, shapes: TrainState, shardings: TrainState
+  path: epath.Path, shapes: TrainState, shardings: TrainState
 ) -> tuple[TrainState, dict[str, Any]]:
-  """Reads checkpoint `step` with the given shardings."""
+  """Reads a checkpoint with the given shardings.
+
+  Raises:
+    DamagedCheckpoint: it can't be read, or is not what was saved.
+  """
   abstract = _with_shardings(shapes, shardings)
-  metadata = _read_metadata(manager, step)
+  metadata = _read_metadata(path)
   arrays = _read_arrays(
-    manager,
-    step,
+    path,
     metadata,
     {"params": abstract.params, "optimizer": _to_plain(abstract.opt_state)},
   )
   opt_state = _from_plain(abstract.opt_state, arrays["optimizer"])
-  count = jax.device_put(jax.numpy.int32(step), shardings.step)
+  count = jax.device_put(jax.numpy.int32(int(path.name)), shardings.step)
   return TrainState(count, arrays["params"], opt_state), metadata
 
 
-def _read_metadata(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
-  args = ocp.args.Composite(metadata=ocp.args.JsonRestore())
-  metadata = manager.restore(step, args=args).metadata
+def _read_metadata(path: epath.Path) -> dict[str, Any]:
+  metadata = steps.read_metadata(path)
   if metadata.get("format") not in (1, FORMAT):
     raise UserError(
-      f"{epath.Path(manager.directory) / str(step)} has checkpoint format "
-      f"{metadata.get('format')}; this version reads formats 1 to {FORMAT}"
+      f"{path} has checkpoint format {metadata.get('format')}; this version reads "
+      f"formats 1 to {FORMAT}"
     )
   return metadata
 
 
 def _read_arrays(
-  manager: ocp.CheckpointManager,
-  step: int,
-  metadata: dict[str, Any],
-  abstract: dict[str, Any],
+  path: epath.Path, metadata: dict[str, Any], abstract: dict[str, Any]
 ) -> dict[str, Any]:
-  """Reads items by name, with the shapes and shardings of nested dicts."""
+  """Reads items by name, with the shapes and shardings of nested dicts.
+
+  Raises:
+    DamagedCheckpoint: they can't be read, or are not what was saved.
+    UserError: they can't be read for want of memory or permission.
+  """
   is_old = metadata["format"] == 1
   if is_old:
     abstract = parameter_names.to_format_1(abstract)
   args = {name: ocp.args.StandardRestore(tree) for name, tree in abstract.items()}
-  items = manager.restore(step, args=ocp.args.Composite(**args))
+  try:
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+      items = reader.restore(path, args=ocp.args.Composite(**args))
+  except Exception as error:
+    reason = _reason(error)
+    if isinstance(error, MemoryError | PermissionError) or _NO_DAMAGE.search(reason):
+      raise UserError(f"{path} can't be read: {reason}") from None
+    raise DamagedCheckpoint(f"{path} is damaged: {reason}") from None
   arrays = {name: items[name] for name in abstract}
+  if found := checksums.problem(arrays, metadata.get("checksums", {})):
+    raise DamagedCheckpoint(f"{path} is damaged: {found}")
   return parameter_names.from_format_1(arrays) if is_old else arrays
+
+
+def _reason(error: Exception) -> str:
+  """Returns a library's error in one line."""
+  return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def list_steps(path: str) -> tuple[epath.Path, list[int]]:
@@ -134,7 +191,7 @@ def list_steps(path: str) -> tuple[epath.Path, list[int]]:
     UserError: there is no checkpoint.
   """
   folder, _ = find_checkpoint(path)
-  return folder, _steps_in(folder)
+  return folder, steps.list_complete(folder)
 
 
 def find_checkpoint(path: str) -> tuple[epath.Path, int]:
@@ -152,25 +209,25 @@ def find_checkpoint(path: str) -> tuple[epath.Path, int]:
   place = epath.Path(path).absolute()
   if not place.exists():
     raise UserError(f"there is no checkpoint at {path}: the path doesn't exist")
-  if (place / "params").exists() and place.name.isdigit():
+  if _is_step(place):
     return place.parent, int(place.name)
   for folder in (place / "checkpoints", place):
-    if steps := _steps_in(folder):
-      return folder, steps[-1]
+    if found := steps.list_complete(folder):
+      return folder, found[-1]
   raise UserError(
     f"there is no checkpoint at {path}: name the folder of a run that was trained"
   )
 
 
-def is_finished(workdir: str, steps: int) -> bool:
-  """Returns whether a run has a checkpoint of step `steps` or a later one."""
-  return any(step >= steps for step in _steps_in(checkpoints_folder(workdir)))
+def _is_step(place: epath.Path) -> bool:
+  return place.name in map(str, steps.list_complete(place.parent))
 
 
-def _steps_in(folder: epath.Path) -> list[int]:
-  if not folder.is_dir():
-    return []
-  return sorted(int(item.name) for item in folder.iterdir() if item.name.isdigit())
+def is_finished(workdir: str, step: int) -> bool:
+  """Returns whether a run has a checkpoint of `step` or a later one."""
+  return any(
+    found >= step for found in steps.list_complete(checkpoints_folder(workdir))
+  )
 
 
 def vocabulary_folder(path: str) -> epath.Path:
@@ -201,12 +258,7 @@ def read_sizes(path: str) -> dict[str, Any]:
     config = hf_folder.read_model_config(path)
   else:
     folder, step = find_checkpoint(path)
-    file = folder / str(step) / "metadata" / "metadata"
-    try:
-      metadata = json.loads(file.read_text())
-      config = ModelConfig(**metadata["model"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-      raise UserError(f"{file} can't be read: {error}") from None
+    config = _model_config(steps.read_metadata(folder / str(step)))
   return {name: getattr(config, name) for name in size_names()}
 
 
@@ -240,45 +292,67 @@ def load(
     folder = hf_folder.read(path)
     return LoadedCheckpoint(folder.config, folder.params, folder.metadata, vocabulary)
   folder, step = find_checkpoint(path)
-  with open_manager(folder) as manager:
-    metadata = _read_metadata(manager, step)
-    config = ModelConfig(**metadata["model"])
-    shapes = jax.eval_shape(lambda: elmer.initialise(config, 0))
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    shardings = (
-      param_shardings(config)
-      if param_shardings
-      else jax.tree.map(lambda _: device, shapes)
-    )
-    abstract = _with_shardings(shapes, shardings)
-    params = _read_arrays(manager, step, metadata, {"params": abstract})["params"]
-  gate = gate_file.read(folder / str(step), config)
+  if _is_step(epath.Path(path).absolute()):
+    return _load_step(folder, step, param_shardings)
+  damaged: dict[int, UserError] = {}
+  # A run that goes on may remove a checkpoint while it is read: list them each time.
+  while left := [step for step in steps.list_complete(folder) if step not in damaged]:
+    try:
+      loaded = _load_step(folder, left[-1], param_shardings)
+    except DamagedCheckpoint as error:
+      damaged[left[-1]] = error
+      continue
+    for step in damaged.keys() & set(steps.list_complete(folder)):
+      if step > left[-1]:
+        logging.warning("%s. Step %d is taken", damaged[step], left[-1])
+    return loaded
+  raise damaged[max(damaged)]
+
+
+def _load_step(
+  folder: epath.Path,
+  step: int,
+  param_shardings: Callable[[ModelConfig], dict] | None,
+) -> LoadedCheckpoint:
+  path = folder / str(step)
+  metadata = _read_metadata(path)
+  config = _model_config(metadata)
+  shapes = jax.eval_shape(lambda: elmer.initialise(config, 0))
+  device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  shardings = (
+    param_shardings(config)
+    if param_shardings
+    else jax.tree.map(lambda _: device, shapes)
+  )
+  abstract = _with_shardings(shapes, shardings)
+  params = _read_arrays(path, metadata, {"params": abstract})["params"]
+  gate = gate_file.read(path, config)
   graph_settings = None
   if metadata["objective"]["name"] == "dag":
     options = dag.get_options(metadata["objective"])
-    graph_settings = dag_settings.read(folder / str(step), options)
+    graph_settings = dag_settings.read(path, options)
   metadata |= {"step": step}
+  vocabulary = folder / "vocabulary"
   return LoadedCheckpoint(config, params, metadata, vocabulary, gate, graph_settings)
 
 
+def _model_config(metadata: dict[str, Any]) -> ModelConfig:
+  try:
+    return ModelConfig(**metadata["model"])
+  except (KeyError, TypeError) as error:
+    raise DamagedCheckpoint(
+      f"the metadata of a checkpoint is damaged: {error}"
+    ) from None
+
+
 def save_params(
-  path: str,
-  config: ModelConfig,
-  params: dict,
-  metadata: dict[str, Any],
-  step: int = 0,
-  max_to_keep: int = 1,
+  path: str, config: ModelConfig, params: dict, metadata: dict[str, Any], step: int = 0
 ) -> None:
   """Writes weights without an optimizer's state as checkpoint `step` of a folder."""
-  items = ocp.args.Composite(
-    params=ocp.args.StandardSave(params),
-    metadata=ocp.args.JsonSave(
-      {**metadata, "format": FORMAT, "model": model_sizes(config)}
-    ),
-  )
+  metadata = {**metadata, "format": FORMAT, "model": model_sizes(config)}
   folder = epath.Path(path).absolute()
-  with open_manager(folder, max_to_keep, in_background=False) as manager:
-    manager.save(step, args=items)
+  with steps.open_manager(folder, in_background=False) as manager:
+    manager.save(step, args=_to_save({"params": params}, metadata), force=True)
 
 
 def load_initial_params(path: str, config: ModelConfig, fresh: dict) -> dict:

@@ -11,6 +11,7 @@ from absl import logging
 from elmer_jax import configuration, objectives
 from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.checkpoints.huggingface import hf_folder
+from elmer_jax.checkpoints.steps import open_manager
 from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.core.compile_cache import log_compilation
 from elmer_jax.core.errors import UserError
@@ -70,7 +71,7 @@ def train(
 
   # Restore.
   folder = orbax_checkpoint.checkpoints_folder(workdir)
-  manager = orbax_checkpoint.open_manager(folder, config.checkpoint.max_to_keep)
+  manager = open_manager(folder, config.checkpoint, last_step=steps)
   if is_first:
     vocabulary.save(folder / "vocabulary")
   state, metadata = _restore_or_init(config, model_config, program, manager)
@@ -82,12 +83,13 @@ def train(
   metrics.resume(metadata)
   profiler = StepProfiler(config, workdir, active=is_first)
 
-  def save(state: TrainState) -> None:
+  def save(state: TrainState, validation_loss: float | None) -> None:
     with timers.measure("checkpoint"):
       metadata = _checkpoint_metadata(config, model_config, timers)
+      metadata["validation_loss"] = validation_loss
       orbax_checkpoint.save(manager, state, metadata | metrics.metadata())
 
-  def evaluate(step: int, state: TrainState) -> None:
+  def evaluate(step: int, state: TrainState) -> float:
     with timers.measure("evaluation"):
       values = validate(program, state.params, mesh, held_out, config.seed)
     writer.write(step, "validation", values)
@@ -95,12 +97,13 @@ def train(
       "step %d/%d  validation loss %.4f  accuracy %.3f",
       *(step, steps, values["loss"], values["accuracy"]),
     )
+    return values["loss"]
 
   # Loop.
   timers.end_start()
   with jax.set_mesh(mesh), contextlib.ExitStack() as stack:
     # Whatever ends the loop, a save that has begun is completed.
-    stack.callback(manager.close)
+    stack.callback(orbax_checkpoint.wait, manager)
     stack.callback(writer.close)
     if first_step == 0:
       evaluate(0, state)
@@ -119,20 +122,19 @@ def train(
       _check_skipped(config, metrics.skipped_in_a_row)
       stops = should_stop(step)
       evaluates = step % config.train.eval_every == 0 or step == steps
-      saves = step % config.checkpoint.every == 0 or step == steps or stops
+      saves = manager.should_save(step) or stops
       if evaluates or saves:
         metrics.flush()
         _check_skipped(config, metrics.skipped_in_a_row)
-        if evaluates:
-          evaluate(step, state)
+        loss = evaluate(step, state) if evaluates else None
         # What follows a step that was skipped may never be finite again.
         if saves and (step == steps or not metrics.skipped_in_a_row):
-          save(state)
+          save(state, loss)
         metrics.restart_clock(step)
       if stops:
         break
     with timers.measure("checkpoint"):
-      manager.wait_until_finished()
+      orbax_checkpoint.wait(manager)
     if is_first:
       timers.write_summary(workdir, metrics.rates)
     if stops and step < steps:
@@ -159,14 +161,15 @@ def _restore_or_init(
   program: Program,
   manager,
 ) -> tuple[TrainState, dict]:
-  """Returns the state to continue from, and the metadata saved with it."""
-  step = manager.latest_step()
-  if step is not None:
-    state, metadata = orbax_checkpoint.restore(
-      manager, step, program.shapes, program.shardings
-    )
-    logging.info("resumed from step %d of %d", step, config.train.steps)
-    return state, metadata
+  """Returns the state to continue from, and the metadata saved with it.
+
+  In this order: (1) the run's own newest checkpoint that is whole, (2) the weights that
+  `init_from` names, (3) random weights.
+  """
+  restored = orbax_checkpoint.restore_newest(manager, program.shapes, program.shardings)
+  if restored:
+    logging.info("resumed from step %d of %d", restored[0].step, config.train.steps)
+    return restored
   state = program.init(config.seed)
   if config.init_from:
     params = orbax_checkpoint.load_initial_params(

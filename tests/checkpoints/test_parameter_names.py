@@ -14,7 +14,7 @@ import tiny
 import tiny_text
 from etils import epath
 
-from elmer_jax.checkpoints import averaging, orbax_checkpoint
+from elmer_jax.checkpoints import averaging, orbax_checkpoint, steps
 from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.core.errors import UserError
 from elmer_jax.model import elmer
@@ -55,7 +55,7 @@ def run(tmp_path_factory) -> Path:
     "model": dataclasses.asdict(CONFIG),
     "objective": {"name": "last_layer"},
   }
-  with orbax_checkpoint.open_manager(folder, max_to_keep=2) as manager:
+  with steps.open_manager(folder, tiny.configure().checkpoint) as manager:
     for step in (1, 2):
       orbax_checkpoint.save(manager, state(step, with_old_names), metadata)
     manager.wait_until_finished()
@@ -83,10 +83,9 @@ def test_a_run_resumes_with_its_optimizer_state(run):
   device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   shardings = jax.tree.map(lambda _: device, expected)
   folder = orbax_checkpoint.checkpoints_folder(str(run))
-  with orbax_checkpoint.open_manager(folder) as manager:
-    found, _ = orbax_checkpoint.restore(
-      manager, 2, jax.eval_shape(lambda: expected), shardings
-    )
+  found, _ = orbax_checkpoint.restore(
+    folder / "2", jax.eval_shape(lambda: expected), shardings
+  )
   assert_equal(found, expected)
 
 

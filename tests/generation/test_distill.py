@@ -125,9 +125,7 @@ def test_the_average_is_the_mean_of_the_last_ones(files, tmp_path):
   folder = str(orbax_checkpoint.checkpoints_folder(str(run)))
   for step in (8, 12):
     params.append(jax.tree.map(lambda leaf, n=step: leaf * n + 0.1, first.params))
-    orbax_checkpoint.save_params(
-      folder, first.config, params[-1], metadata, step, max_to_keep=3
-    )
+    orbax_checkpoint.save_params(folder, first.config, params[-1], metadata, step)
   averaging.average(str(run), str(tmp_path / "mean"), 2)
   found = orbax_checkpoint.load(str(tmp_path / "mean"))
   jax.tree.map(

@@ -107,7 +107,7 @@ def test_bad_steps_in_a_row_end_the_run(monkeypatch, tmp_path):
 
 
 def test_a_line_of_metrics_is_always_json(tmp_path):
-  writer = MetricWriter(str(tmp_path), 0)
+  writer = MetricWriter(tiny.configure(), str(tmp_path), 0)
   writer.write(1, "train", {"loss": float("nan"), "accuracy": float("inf"), "x": 1.0})
   writer.close()
   path = tmp_path / "metrics.jsonl"
@@ -118,5 +118,5 @@ def test_a_line_of_metrics_is_always_json(tmp_path):
   for rest in ('{"step": 1, "spl', "[]}", '{"split": "train"}', "\x00"):
     whole = path.read_text()
     path.write_text(whole + rest)
-    MetricWriter(str(tmp_path), 1).close()
+    MetricWriter(tiny.configure(), str(tmp_path), 1).close()
     assert path.read_text() == whole

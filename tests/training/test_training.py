@@ -182,8 +182,8 @@ def test_lengths_that_do_not_fit_are_refused(finished):
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_a_model_that_can_not_be_exported_is_announced(norm, caplog):
   state = TrainState(0, {"tokens": np.zeros(3)}, None)
-  program = types.SimpleNamespace(init=lambda seed: state)
-  manager = types.SimpleNamespace(latest_step=lambda: None)
+  program = types.SimpleNamespace(init=lambda seed: state, shapes={}, shardings={})
+  manager = types.SimpleNamespace(directory="", all_steps=lambda: [])
   sizes = tiny.model_config(model__norm=norm)
   with caplog.at_level("INFO", logger="absl"):
     loop._restore_or_init(tiny.configure(), sizes, program, manager)
