@@ -159,7 +159,7 @@ def _read_arrays(
 
   Raises:
     DamagedCheckpoint: they can't be read, or are not what was saved.
-    UserError: they can't be read for want of memory or permission.
+    UserError: they can't be read: no memory or no permission.
   """
   is_old = metadata["format"] == 1
   if is_old:
@@ -330,7 +330,7 @@ def _load_step(
   graph_settings = None
   if metadata["objective"]["name"] == "dag":
     options = dag.get_options(metadata["objective"])
-    graph_settings = dag_settings.read(path, options)
+    graph_settings = dag_settings.read(path, options, config.vocabulary_size)
   metadata |= {"step": step}
   vocabulary = folder / "vocabulary"
   return LoadedCheckpoint(config, params, metadata, vocabulary, gate, graph_settings)

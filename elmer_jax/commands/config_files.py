@@ -134,7 +134,8 @@ def key_error(key: str, known: Collection[str], prefix: str = "") -> str | None:
   if renamed := new_name(key):
     return f"{prefix}{key} is now called {prefix}{renamed}"
   [near] = difflib.get_close_matches(key, known, n=1, cutoff=0)
-  return f"{prefix}{key} is not a configuration key. Did you mean {prefix}{near}?"
+  shown = key if len(key) <= 80 else f"{key[:80]}…"
+  return f"{prefix}{shown} is not a configuration key. Did you mean {prefix}{near}?"
 
 
 def new_name(key: str) -> str | None:

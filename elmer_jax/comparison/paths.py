@@ -96,5 +96,6 @@ class ComparisonPaths:
     split = pipeline.measured_split(config)
     path = pipeline.result_path(config, str(folder), split, variant.file_suffix)
     lines = json_files.read_lines(pipeline.predictions_path(path))
-    evaluation = Evaluation(samples.upgrade(json_files.read_object(path)), list(lines))
+    fields = {"samples": list, "systems": dict}
+    evaluation = Evaluation(samples.read_results(path, fields), list(lines))
     return evaluation.with_oracle() if variant.oracle else evaluation

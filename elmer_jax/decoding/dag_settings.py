@@ -8,9 +8,8 @@ data and stored in the checkpoint's own folder, as `dag.npz`.
 """
 
 import functools
-import io
 import itertools
-import zipfile
+import pathlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from elmer_jax.core import array_files
 from elmer_jax.core.errors import UserError
 from elmer_jax.decoding import dag_decoding, dag_search, token_pairs
 from elmer_jax.decoding.decoded import text_length
@@ -31,7 +31,10 @@ from elmer_jax.tokenizer.bpe import Vocabulary
 
 LENGTH_EXPONENTS = tuple(np.arange(0.6, 1.81, 0.1).round(2).tolist())
 PAIR_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+LARGEST_SETTING = 5.0  # of both
 _NAME = "dag.npz"
+_MAX_BYTES = 1 << 30
+_REMEDY = "delete it, and train again to fit another"
 
 
 class DagSettings(NamedTuple):
@@ -99,12 +102,8 @@ def write(folder: epath.Path, settings: DagSettings) -> None:
     "pair_weight": settings.pair_weight,
   }
   if settings.pairs is not None:
-    arrays |= {name: np.asarray(a) for name, a in settings.pairs._asdict().items()}
-  file = io.BytesIO()
-  np.savez(file, **arrays)
-  temporary = folder / f".{_NAME}"
-  temporary.write_bytes(file.getvalue())
-  temporary.replace(folder / _NAME)
+    arrays |= settings.pairs._asdict()
+  array_files.write(pathlib.Path(folder / _NAME), arrays)
 
 
 def exists(folder: epath.Path) -> bool:
@@ -112,24 +111,27 @@ def exists(folder: epath.Path) -> bool:
   return (folder / _NAME).exists()
 
 
-def read(folder: epath.Path, options: DagOptions) -> DagSettings:
+def read(folder: epath.Path, options: DagOptions, vocabulary_size: int) -> DagSettings:
   """Returns the settings of a checkpoint, the defaults if none were fitted.
 
   Raises:
-    UserError: the file can't be read.
+    UserError: the file is damaged or of another model.
   """
-  path = folder / _NAME
-  if not path.exists():
+  if not exists(folder):
     return DagSettings(options)
+  path = pathlib.Path(folder / _NAME)
+  arrays = array_files.read(path, _MAX_BYTES, _REMEDY)
   try:
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-      exponent = float(arrays["length_exponent"])
-      weight = float(arrays["pair_weight"])
-      pairs = None
-      if weight:
-        pairs = TokenPairs(*(jnp.asarray(arrays[name]) for name in TokenPairs._fields))
-  except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-    raise UserError(f"{path} can't be read: delete it; {error}") from None
+    exponent, weight = float(arrays["length_exponent"]), float(arrays["pair_weight"])
+    is_valid = 0 <= exponent <= LARGEST_SETTING and 0 <= weight <= LARGEST_SETTING
+    pairs = None
+    if weight:
+      pairs = TokenPairs(*(jnp.asarray(arrays[name]) for name in TokenPairs._fields))
+      is_valid &= token_pairs.is_valid(pairs, vocabulary_size)
+  except (KeyError, ValueError, TypeError) as error:
+    raise UserError(f"{path} can't be read: {_REMEDY}") from error
+  if not is_valid:
+    raise UserError(f"{path} belongs to another model: {_REMEDY}")
   return DagSettings(options, exponent, weight, pairs)
 
 

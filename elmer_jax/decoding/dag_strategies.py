@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 
 from elmer_jax.core.errors import UserError
 from elmer_jax.decoding import dag_decoding, dag_search
+from elmer_jax.decoding.dag_settings import LARGEST_SETTING
 from elmer_jax.decoding.decoded import Decoded
 from elmer_jax.decoding.strategy import Strategy, TrainedModel, require_objective
 
@@ -64,8 +65,8 @@ class DagViterbi(_DagStrategy):
     settings = {}
     for name in ("length_exponent", "pair_weight"):
       value = getattr(self, name)
-      if value is not None and not 0 <= value <= 5:
-        raise UserError(f"{name}={value:g} must be between 0 and 5")
+      if value is not None and not 0 <= value <= LARGEST_SETTING:
+        raise UserError(f"{name}={value:g} must be between 0 and {LARGEST_SETTING:g}")
       settings[name] = getattr(model.dag, name) if value is None else value
     if self.pair_weight and model.dag.pairs is None:
       raise UserError(

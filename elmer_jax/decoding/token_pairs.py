@@ -65,6 +65,19 @@ def count(rows: Iterable[np.ndarray], vocabulary: Vocabulary) -> TokenPairs | No
   )
 
 
+def is_valid(pairs: TokenPairs, vocabulary_size: int) -> bool:
+  """Returns whether arrays of a file are statistics for a vocabulary."""
+  count = pairs.keys_N.shape
+  return (
+    len(count) == 1
+    and pairs.keys_N.dtype == jnp.uint32
+    and pairs.scores_N.shape == count
+    and pairs.unseen_V.shape == pairs.continues_V.shape == (vocabulary_size,)
+    and bool((pairs.keys_N[1:] > pairs.keys_N[:-1]).all())
+    and bool(jnp.isfinite(pairs.scores_N).all() & jnp.isfinite(pairs.unseen_V).all())
+  )
+
+
 def continues_word(vocabulary: Vocabulary) -> np.ndarray:
   """Returns bool [V], whether a token begins with a letter or digit and no space."""
   pieces = vocabulary.pieces(np.arange(vocabulary.size))

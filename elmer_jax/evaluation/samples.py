@@ -3,9 +3,11 @@
 """The samples in the results of an evaluation: texts with every layer's predictions."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
+from elmer_jax.core.json_files import Fields, check_object, damaged, is_of, read_object
 from elmer_jax.tokenizer.bpe import Vocabulary
 
 COUNT = 20
@@ -43,8 +45,31 @@ def read_text(sample: Mapping[str, str], key: str) -> str:
   return text if len(read) >= len(text) else f"{read} … (the model reads no further)"
 
 
-def upgrade(results: dict) -> dict:
-  """Returns results of any format in the present one."""
+_FIELDS = {"pieces": list, "layers": list, "exit_layers": list}
+_REMEDY = "delete it and evaluate again"
+
+
+def read_results(path: Path, fields: Fields | None = None) -> dict:
+  """Returns the results that a file holds, in the present format.
+
+  Args:
+    path: of a file that `evaluate` wrote, of any format.
+    fields: that they must have.
+
+  Raises:
+    UserError: it can't be read, or is damaged.
+  """
+  results = read_object(path, fields, _REMEDY)
+  for sample in results.get("samples", ()):
+    layers = check_object(sample, str(path), _FIELDS, _REMEDY)["exit_layers"]
+    if not all(is_of(layer, int) for layer in layers):
+      raise damaged(path, "exit_layers are not numbers of layers", _REMEDY)
+  for scores in results.get("systems", {}).values():
+    check_object(scores, str(path), remedy=_REMEDY)
+  return _upgrade(results)
+
+
+def _upgrade(results: dict) -> dict:
   if results.get("format", 1) == FORMAT:
     return results
   samples = [

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from elmer_jax.core.errors import UserError
 from elmer_jax.core.json_files import (
-  Fields,
-  check_object,
   is_of,
   read_lines,
   read_object,
@@ -131,7 +129,7 @@ def read_run(directory: str | Path, split: str | None = None) -> Run:
     raise UserError(f"{directory} has both {' and '.join(found.values())}")
   [(purpose, name)] = found.items()
   _, keys = RESULTS[purpose]
-  results = _read_results(directory / name, keys)
+  results = samples.read_results(directory / name, keys)
   if not (directory / "metrics.jsonl").is_file():
     raise UserError(f"{directory / 'metrics.jsonl'} is missing: train the run first")
   return Run(
@@ -142,19 +140,8 @@ def read_run(directory: str | Path, split: str | None = None) -> Run:
     seconds=_numbers(directory / "timing.json"),
     accounts=_numbers(directory / "accounts.json"),
     results_file=directory / name,
-    results=samples.upgrade(results),
+    results=results,
   )
-
-
-def _read_results(path: Path, fields: Fields) -> dict:
-  remedy = "delete it and evaluate again"
-  results = read_object(path, fields, remedy)
-  for sample in results["samples"]:
-    lists = {"pieces": list, "layers": list, "exit_layers": list}
-    check_object(sample, str(path), lists, remedy)
-  for scores in results.get("systems", {}).values():
-    check_object(scores, str(path), remedy=remedy)
-  return results
 
 
 def _numbers(path: Path) -> dict[str, float]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from elmer_jax.core import json_files
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.json_files import shown
 from elmer_jax.tokenizer.special_ids import MASK_TOKEN, SPECIAL_TOKENS
 
 Merges = Sequence[tuple[str, str]]
@@ -52,7 +53,7 @@ def read(folder: pathlib.Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
     if len(pair) != 2 or not all(pair):
       raise UserError(
         f"{merges_path}, line {number} is damaged: expected two tokens, "
-        f"found {line[:40]!r}"
+        f"found {shown(line)}"
       )
     merges.append(pair)
   return ids, merges
@@ -110,17 +111,17 @@ def check(ids: object, merges: Merges, origin: str) -> None:
   for number, (first, second) in enumerate(merges, start=1):
     if first not in known or second not in known:
       raise UserError(
-        f"{origin}: merge {number} is damaged: {first!r} or {second!r} is not made "
-        "by an earlier merge"
+        f"{origin}: merge {number} is damaged: {shown(first)} or {shown(second)} is "
+        "not made by an earlier merge"
       )
     if first + second in known:
-      raise UserError(f"{origin}: merge {number} makes {first + second!r} again")
+      raise UserError(f"{origin}: merge {number} makes {shown(first + second)} again")
     known.add(first + second)
   missing = known - ids.keys()
   if missing:
     raise UserError(
       f"{origin}: vocab.json lacks {len(missing)} tokens that bytes or merges.txt "
-      f"make, such as {min(missing)!r}; are the files of two vocabularies mixed?"
+      f"make, such as {shown(min(missing))}; are the files of two vocabularies mixed?"
     )
 
 

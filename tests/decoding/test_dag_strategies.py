@@ -81,7 +81,7 @@ def test_settings_are_fitted_stored_and_read(model, run, pairs, tmp_path):
   stored = fitted._replace(length_exponent=1.3, pair_weight=0.2)
   folder = epath.Path(tmp_path)
   dag_settings.write(folder, stored)
-  read = dag_settings.read(folder, model.dag.options)
+  read = dag_settings.read(folder, model.dag.options, 330)
   assert read[:3] == stored[:3]
   for ours, theirs in zip(read.pairs, pairs, strict=True):
     np.testing.assert_array_equal(ours, theirs)
@@ -93,7 +93,7 @@ def test_settings_are_fitted_stored_and_read(model, run, pairs, tmp_path):
   ).any()
 
 
-def test_damaged_settings_are_named(model, tmp_path):
+def test_damaged_settings_are_named(model, pairs, tmp_path):
   folder = epath.Path(tmp_path)
   dag_settings.write(folder, model.dag)
   path = tmp_path / "dag.npz"
@@ -101,7 +101,13 @@ def test_damaged_settings_are_named(model, tmp_path):
   for damaged in (b"", content[:60], b"no archive"):
     path.write_bytes(damaged)
     with pytest.raises(UserError, match="dag.npz can't be read: delete it"):
-      dag_settings.read(folder, model.dag.options)
+      dag_settings.read(folder, model.dag.options, 330)
+  dag_settings.write(folder, model.dag._replace(pair_weight=0.2, pairs=pairs))
+  with pytest.raises(UserError, match="dag.npz belongs to another model"):
+    dag_settings.read(folder, model.dag.options, 331)
+  dag_settings.write(folder, model.dag._replace(length_exponent=float("nan")))
+  with pytest.raises(UserError, match="dag.npz belongs to another model"):
+    dag_settings.read(folder, model.dag.options, 330)
 
 
 @pytest.mark.parametrize(

@@ -131,13 +131,18 @@ class Cache:
   def unigrams(self) -> np.ndarray:
     """Returns the counts of the target tokens, EOS included, int64 [V]."""
     try:
-      return np.load(self.directory / UNIGRAMS)
+      counts_V = np.load(self.directory / UNIGRAMS, allow_pickle=False)
     except FileNotFoundError as error:
       raise _damaged(self.directory, error) from None
     except OSError as error:
       raise _unreadable(self.directory, f"{UNIGRAMS}: {error.strerror}") from None
-    except ValueError as error:
-      raise _damaged(self.directory, error) from None
+    except Exception as error:  # NumPy reads the header as Python
+      raise _damaged(self.directory, f"{UNIGRAMS}: {error}") from None
+    size = self.manifest["vocabulary_size"]
+    is_counts = isinstance(counts_V, np.ndarray) and counts_V.dtype.kind in "iu"
+    if not is_counts or counts_V.shape != (size,) or counts_V.min() < 0:
+      raise _damaged(self.directory, f"{UNIGRAMS} does not hold {size} counts")
+    return counts_V
 
 
 @dataclasses.dataclass(frozen=True)
