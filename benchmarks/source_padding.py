@@ -4,11 +4,11 @@
 
     python benchmarks/source_padding.py [--lengths=512,448,416 --batch_size=2]
 
-Steps of the model of configs/pretrain_base.py, in float32 and without rematerialisation,
+Steps of the model of configs/pretrain_base.py in float32, without rematerialisation,
 whose sources have rows of these lengths (`data.corrupted_length`); targets have 512
-positions. The steps of all lengths alternate. CPU-seconds are used because other work on
-the machine changes them less than seconds. The last line is JSON: all rounds, and the
-median ratios to the first length.
+positions. The steps of all lengths alternate. CPU-seconds change less with other work
+on the machine than seconds. The last line is JSON: all rounds, and the median ratios to
+the first length.
 """
 
 import json
