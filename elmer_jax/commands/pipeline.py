@@ -5,6 +5,7 @@
 They take a configuration as `commands.resolution` makes it.
 """
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from elmer_jax.commands.run_folder import claim_run_folder
 from elmer_jax.core import compile_cache, quiet
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
+from elmer_jax.core.folder_lock import locked
 from elmer_jax.core.json_files import read_object_if_present
 from elmer_jax.data import prepared_data
 from elmer_jax.data.datasets import dataset_files
@@ -33,12 +35,13 @@ from elmer_jax.training.optimizer import make_optimizer
 
 def prepare(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Builds what is missing of a run's vocabulary and caches."""
-  claim_run_folder(config, workdir)
-  is_new = prepared_data.read_parts(config, workdir) is None
-  start = time.monotonic()
-  prepare_data(config, workdir)
-  if is_new:
-    record_stage_seconds(workdir, "prepare", time.monotonic() - start)
+  with locked(workdir):
+    claim_run_folder(config, workdir)
+    is_new = prepared_data.read_parts(config, workdir) is None
+    start = time.monotonic()
+    prepare_data(config, workdir)
+    if is_new:
+      record_stage_seconds(workdir, "prepare", time.monotonic() - start)
 
 
 def train(
@@ -63,8 +66,18 @@ def train(
   wandb_run.check(config)
   processes.start(distributed, timeout, heartbeat_timeout)
   processes.check_agreement(config, timeout)
-  processes.run_on_first_process("claim", lambda: claim_run_folder(config, workdir))
-  processes.check_shared_folder("--workdir", workdir, timeout)
+  with contextlib.ExitStack() as stack:
+
+    def claim() -> None:
+      stack.enter_context(locked(workdir))
+      claim_run_folder(config, workdir)
+
+    processes.run_on_first_process("claim", claim)
+    processes.check_shared_folder("--workdir", workdir, timeout)
+    _train(config, workdir, timeout)
+
+
+def _train(config: ml_collections.ConfigDict, workdir: str, timeout: float) -> None:
   if orbax_checkpoint.is_finished(workdir, config.train.steps):
     logging.info("%s is trained already: %d steps", workdir, config.train.steps)
     _fit_decoding(config, workdir)

@@ -14,6 +14,7 @@ from elmer_jax.core import quiet
 from elmer_jax.core.errors import UserError
 from elmer_jax.core.wording import count_of
 from elmer_jax.data import prepared_data
+from elmer_jax.data.cache.cache import write_json
 from elmer_jax.data.cache.prepare_progress import PrepareProgress
 from elmer_jax.data.cache.writer import write_cache
 from elmer_jax.data.datasets import dataset_files
@@ -50,6 +51,19 @@ def prepare(config: ml_collections.ConfigDict, workdir: str) -> Vocabulary:
   parse_rates(config.data.rates, [spec.name for spec, _ in specs])
   vocabulary = _vocabulary(config, workdir, [spec for spec, _ in specs])
   progress = PrepareProgress()
+  parts = _write_parts(config, workdir, specs, vocabulary, progress)
+  prepared_data.write_parts(config, workdir, parts)
+  progress.log_total()
+  return vocabulary
+
+
+def _write_parts(
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  specs: Sequence[tuple[DatasetSpec, float | None]],
+  vocabulary: Vocabulary,
+  progress: PrepareProgress,
+) -> list[MixturePart]:
   parts = []
   for spec, rate in specs:
     # The user's test files are read by `evaluate` alone and may change.
@@ -71,9 +85,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: str) -> Vocabulary:
       # Mixed by the number of examples, every token is equally frequent.
       part = dataclasses.replace(part, rate=float(manifests["train"]["examples"]))
     parts.append(part)
-  prepared_data.write_parts(config, workdir, parts)
-  progress.log_total()
-  return vocabulary
+  return parts
 
 
 def dataset_specs_of(
@@ -142,7 +154,12 @@ def _log_sides(
 def _vocabulary(
   config: ml_collections.ConfigDict, workdir: str, specs: Sequence[DatasetSpec]
 ) -> Vocabulary:
+  """Loads the vocabulary, or trains it unless an earlier start did on the same text."""
   folder = prepared_data.vocabulary_folder(config, workdir)
+  text = {s.name: s.size("train") if s.size else None for s in specs}  # in bytes
+  if not config.data.vocabulary and prepared_data.is_of_other_text(folder, text):
+    logging.info("the text has changed: vocabulary and cache are made again")
+    prepared_data.remove(config, workdir)
   if config.data.vocabulary or (folder / "vocab.json").exists():
     return Vocabulary.load(folder)
   start = time.monotonic()
@@ -152,6 +169,7 @@ def _vocabulary(
     count_of(vocabulary.size, "id"),
     time.monotonic() - start,
   )
+  write_json(folder / prepared_data.TEXT, text)
   return vocabulary
 
 

@@ -15,6 +15,7 @@ import dataclasses
 import math
 import os
 import pathlib
+import shutil
 from collections.abc import Sequence
 
 import ml_collections
@@ -34,6 +35,7 @@ from elmer_jax.data.cache.cache import (
 from elmer_jax.data.mixture_rates import parse_rates
 from elmer_jax.tokenizer.bpe import Vocabulary
 
+TEXT = "text.json"  # beside a vocabulary: the text that it was trained on
 _FILE_KEYS = (
   *("files", "validation_files", "distilled", "encoding"),
   *("text_field", "source_field", "target_field"),
@@ -119,6 +121,24 @@ def write_parts(
   """Records that the caches of these parts are finished."""
   content = {"parts": [dataclasses.asdict(part) for part in parts]}
   write_json(_mixture_path(config, workdir), _files(config) | content)
+
+
+def is_of_other_text(folder: pathlib.Path, text: dict[str, int | None]) -> bool:
+  """Tells whether a vocabulary was trained on a text of another size.
+
+  Args:
+    folder: of the vocabulary.
+    text: bytes of the training split of each task.
+  """
+  found = read_object_if_present(folder / TEXT, remedy="delete it")
+  return found is not None and found != text
+
+
+def remove(config: ml_collections.ConfigDict, workdir: str) -> None:
+  """Removes a run's own vocabulary and cache."""
+  shutil.rmtree(vocabulary_folder(config, workdir), ignore_errors=True)
+  if not config.data.cache:
+    shutil.rmtree(_root(config, workdir), ignore_errors=True)
 
 
 def open_caches(

@@ -7,6 +7,8 @@ import logging
 import os
 import random
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import jax
@@ -204,3 +206,30 @@ def test_a_checksum_is_of_bits_and_places():
   bits ^= np.uint32(1 << 31)  # all signs at once
   changed.add(checksum(bits.view(np.float32)))
   assert len(changed) == 2 + 32 + 1
+
+
+@pytest.mark.parametrize("count", [4, pytest.param(50, marks=pytest.mark.slow)])
+def test_a_run_can_be_read_while_it_saves(tmp_path, count):
+  """Each save removes the checkpoint before it."""
+  folder = orbax_checkpoint.checkpoints_folder(str(tmp_path))
+  tiny_text.vocabulary().save(folder / "vocabulary")
+  stop, saved = threading.Event(), []
+
+  def write() -> None:
+    options = tiny.configure(checkpoint__max_to_keep=1).checkpoint
+    with steps.open_manager(folder, options) as manager:
+      while not stop.is_set():
+        saved.append(len(saved) + 1)
+        orbax_checkpoint.save(manager, fixed._replace(step=saved[-1]), METADATA)
+
+  fixed = state(0)
+  writer = threading.Thread(target=write)
+  writer.start()
+  try:
+    while not steps.list_complete(folder):
+      time.sleep(0.01)
+    read = [orbax_checkpoint.load(str(tmp_path)).metadata["step"] for _ in range(count)]
+  finally:
+    stop.set()
+    writer.join()
+  assert read == sorted(read) and read[-1] > read[0], (read, saved)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -233,3 +234,17 @@ def test_the_sides_of_own_pairs_are_logged_and_few_are_a_warning(tmp_path, caplo
   assert "100 pairs to validate on" in logged("more.jsonl")
   assert "by chance" not in caplog.text and "held out" not in caplog.text
   assert "1 pair to validate on: scores will differ" in logged("few.jsonl")
+
+
+def test_a_vocabulary_of_other_text_is_not_used(config, workdir, tmp_path):
+  """A start that failed for want of text leaves one."""
+  text, empty = tmp_path / "grows.txt", tmp_path / "empty.txt"
+  config.data.files, config.data.validation_files = str(text), str(empty)
+  text.write_text("a few words\n\nno more\n")
+  empty.write_text("\n")
+  with pytest.raises(UserError, match="holds no text"):
+    prepare(config, str(workdir))
+  few = Vocabulary.load(Path(workdir) / "vocabulary").size
+  for path in (text, empty):
+    path.write_text("\n\n".join(tiny_text.documents(60)))
+  assert prepare(config, str(workdir)).size > few
