@@ -38,6 +38,7 @@ from elmer_jax.decoding import strategies
 from elmer_jax.generation import api
 from elmer_jax.generation.generation_progress import GenerationProgress
 from elmer_jax.generation.source_lines import JSON_SUFFIXES, SourceLines
+from elmer_jax.parallel import chips
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir or checkpoint.")
 _INPUT = flags.DEFINE_string("input", "-", "A source a line; - is stdin.")
@@ -102,6 +103,7 @@ def main() -> None:
   compile_cache.cache_programs()
   with _reader(_INPUT.value) as source:
     # The input can be read: only now is it worth loading a model.
+    chips.warn_of_unused_gpu()
     model = api.load(checkpoint)
     if _DTYPE.value is not None:
       model = model.in_dtype(_DTYPE.value)

@@ -20,7 +20,7 @@ fi
 count="$1" command="$2"
 shift 2
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-python="$(bash "$root/launch/install.sh")"
+python="$(bash "$root/launch/install.sh" auto)"
 # Huge pages: XLA allocates the buffers of a program at every call.
 [[ ${GLIBC_TUNABLES:-} == *glibc.malloc.hugetlb* ]] ||
   export GLIBC_TUNABLES="${GLIBC_TUNABLES:+$GLIBC_TUNABLES:}glibc.malloc.hugetlb=1"

@@ -18,6 +18,7 @@ from elmer_jax.checkpoints import orbax_checkpoint
 from elmer_jax.core.atomic_files import write_whole
 from elmer_jax.core.errors import UserError
 from elmer_jax.core.json_files import read_object
+from elmer_jax.decoding import dag_settings
 from elmer_jax.tokenizer.bpe import Vocabulary
 
 # Files of the run that its report reads.
@@ -48,6 +49,8 @@ def average(run: str, output: str, last: int) -> None:
   orbax_checkpoint.save_params(
     str(checkpoints), mean.config, mean.params, mean.metadata, step
   )
+  if mean.dag is not None:  # fitted to the newest of the averaged checkpoints
+    dag_settings.write(checkpoints / str(step), mean.dag)
   logging.info("%s is the mean of steps %s", output, mean.metadata["averaged"])
 
 

@@ -18,7 +18,7 @@ from elmer_jax.core.errors import UserError
 from elmer_jax.core.wording import count_of
 from elmer_jax.data import loader
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.parallel import processes, sharding, stopping
+from elmer_jax.parallel import chips, processes, sharding, stopping
 from elmer_jax.parallel.mesh import make_mesh
 from elmer_jax.tokenizer.bpe import Vocabulary
 from elmer_jax.training.metric_writer import MetricWriter
@@ -46,6 +46,7 @@ def train(
   timers = TimeAccounting()
 
   # Mesh.
+  chips.warn_of_unused_gpu()
   mesh = make_mesh(config)
   sharding.check_batch(
     mesh, config.data.batch_size, config.train.grad_accumulation_steps

@@ -72,6 +72,9 @@ def test_the_decoding_of_a_graph_is_fitted_at_the_end_of_training(finished):
   found = pipeline.evaluate(*resolved(f"--workdir={run}"))
   assert {"dag", "dag_shuffled_source"} < found["systems"].keys()
   assert "dag_repeats_kept" not in found["systems"] and found["removed_repeats"] == 0
+  average(str(run), str(run.with_name("graph_mean")), 1)
+  mean = elmer_jax.load(str(run.with_name("graph_mean")))
+  assert mean.dag[:3] == elmer_jax.load(str(run)).dag[:3]
 
 
 def steps_of(run: Path) -> set[str]:
