@@ -100,15 +100,14 @@ def _data() -> ml_collections.ConfigDict:
   data.vocabulary_size = 4096  # of a vocabulary that is trained
   data.cache = ""  # folder of the prepared ids; empty: WORKDIR/cache
   data.source_length = 512  # tokens, BOS and EOS included
+  # Objective lplm: tokens of a corrupted source, about 13/16 of `source_length`, which
+  # saves padding; a corruption that is longer is drawn again. 0: `source_length`.
+  data.corrupted_length = 0
   data.target_length = 512  # tokens, EOS included
   data.batch_size = 32  # sequences per step, over all processes
   data.num_workers = 1  # processes that prepare the cache in parallel; 0: one a core
-  # Examples that are read at the same time; on a network file system, more threads hide
-  # the time of a read.
-  data.read_threads = 32
-  # Processes that read and corrupt batches. 0: a thread of the training process, which
-  # suffices below some 8,000 examples of 512 tokens a second.
-  data.loader_workers = 0
+  data.read_threads = 32  # examples that are read at the same time
+  data.loader_workers = 0  # processes that make batches; 0: a thread of this process
   return data
 
 
@@ -330,6 +329,10 @@ def check(config: ml_collections.ConfigDict, prefix: str = "") -> None:
         f"model.positions has {config.model.positions}: shorten the target or lower "
         "objective.upsampling"
       )
+  corrupted, source = config.data.corrupted_length, config.data.source_length
+  if corrupted and not 0.8 * source <= corrupted <= source:
+    fits = f"0 or from 4/5 of data.source_length ({source}) to all of it"
+    raise UserError(f"{prefix}data.corrupted_length must be {fits}; it is {corrupted}")
   if not is_plain_name(config.data.task):
     raise UserError(
       f"data.task={config.data.task} must be the name of a task, without any path"
@@ -369,6 +372,12 @@ def flat_keys(config: ml_collections.ConfigDict | None) -> dict[str, object]:
     else:
       flat[key] = value
   return flat
+
+
+def encoder_positions(config: ml_collections.ConfigDict) -> int:
+  """Returns the number of encoder positions S of a row."""
+  is_corrupted = config.objective.name == "lplm"
+  return is_corrupted and config.data.corrupted_length or config.data.source_length
 
 
 def decoder_positions(config: ml_collections.ConfigDict) -> int:

@@ -204,7 +204,7 @@ def _checkpoint_metadata(
   return {
     "model": orbax_checkpoint.model_sizes(model_config),
     "objective": config.objective.to_dict(),
-    "source_length": config.data.source_length,
+    "source_length": configuration.encoder_positions(config),
     "target_length": config.data.target_length,
     "seconds": timers.total_seconds,
     "spent": timers.seconds_by_kind(),
