@@ -100,15 +100,14 @@ def _data() -> ml_collections.ConfigDict:
   data.vocabulary_size = 4096  # of a vocabulary that is trained
   data.cache = ""  # folder of the prepared ids; empty: WORKDIR/cache
   data.source_length = 512  # tokens, BOS and EOS included
+  # Objective lplm: tokens of a corrupted source, about 13/16 of `source_length`, which
+  # saves padding; a corruption that is longer is drawn again. 0: `source_length`.
+  data.corrupted_length = 0
   data.target_length = 512  # tokens, EOS included
   data.batch_size = 32  # sequences per step, over all processes
   data.num_workers = 1  # processes that prepare the cache in parallel; 0: one a core
-  # Examples that are read at the same time; on a network file system, more threads hide
-  # the time of a read.
-  data.read_threads = 32
-  # Processes that read and corrupt batches. 0: a thread of the training process, which
-  # suffices below some 8,000 examples of 512 tokens a second.
-  data.loader_workers = 0
+  data.read_threads = 32  # examples that are read at the same time
+  data.loader_workers = 0  # processes that make batches; 0: a thread of this process
   return data
 
 
@@ -183,6 +182,9 @@ def _train() -> ml_collections.ConfigDict:
   # Steps in a row whose loss or gradient is not finite: they are skipped; the run ends
   # where there are more.
   train.max_bad_steps = 10
+  # Evaluations in a row without a lower validation loss, after which the run ends; with
+  # checkpoint.keep_best its best checkpoint is kept. 0: it goes on to train.steps.
+  train.patience = 0
   return train
 
 
@@ -208,8 +210,8 @@ def _checkpoint() -> ml_collections.ConfigDict:
   checkpoint.max_to_keep = 2  # the newest ones
   # Steps; checkpoints of their multiples are kept for good. 0: none.
   checkpoint.keep_every = 0
-  # Whether to keep the one with the lowest validation loss too, of those that were
-  # saved at a step of train.eval_every.
+  # Whether to save wherever the validation loss is the lowest so far, and to keep that
+  # checkpoint too: `--which=best`.
   checkpoint.keep_best = False
   return checkpoint
 
@@ -247,6 +249,7 @@ MAY_CHANGE = (
   "train.log_every",
   "train.eval_every",
   "train.max_bad_steps",
+  "train.patience",
   "data.cache",
   "data.test_files",
   "data.num_workers",
@@ -326,6 +329,10 @@ def check(config: ml_collections.ConfigDict, prefix: str = "") -> None:
         f"model.positions has {config.model.positions}: shorten the target or lower "
         "objective.upsampling"
       )
+  corrupted, source = config.data.corrupted_length, config.data.source_length
+  if corrupted and not 0.8 * source <= corrupted <= source:
+    fits = f"0 or from 4/5 of data.source_length ({source}) to all of it"
+    raise UserError(f"{prefix}data.corrupted_length must be {fits}; it is {corrupted}")
   if not is_plain_name(config.data.task):
     raise UserError(
       f"data.task={config.data.task} must be the name of a task, without any path"
@@ -365,6 +372,12 @@ def flat_keys(config: ml_collections.ConfigDict | None) -> dict[str, object]:
     else:
       flat[key] = value
   return flat
+
+
+def encoder_positions(config: ml_collections.ConfigDict) -> int:
+  """Returns the number of encoder positions S of a row."""
+  is_corrupted = config.objective.name == "lplm"
+  return is_corrupted and config.data.corrupted_length or config.data.source_length
 
 
 def decoder_positions(config: ml_collections.ConfigDict) -> int:

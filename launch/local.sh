@@ -6,8 +6,9 @@
 #
 # Runs a command in COUNT processes on this machine, for example
 #   bash launch/local.sh 2 train --config=configs/quickstart.py --workdir=W
-# On a machine with GPUs each process gets an equal share of them, in order; otherwise
-# each has DEVICES (default 1) CPU devices. When one process fails, the others are
+# On a machine with GPUs each process gets an equal share of them, in order, and the
+# options of overlap_flags.txt unless OVERLAP is empty; otherwise each has DEVICES
+# (default 1) CPU devices. When one process fails, the others are
 # terminated and its exit status is that of this script. Process 0 writes the log.
 # After SIGTERM (status 75) or Ctrl-C (130) all have saved: the same command goes on.
 set -euo pipefail
@@ -31,6 +32,10 @@ with socket.socket() as s:
 gpus=0
 if command -v nvidia-smi >/dev/null; then
   gpus="$(nvidia-smi --list-gpus | wc -l)"
+fi
+if ((gpus)) && [[ -n ${OVERLAP-1} ]]; then
+  overlap="$(sed -n 's/^gpu //p' "$root/launch/overlap_flags.txt" | paste -sd ' ')"
+  export XLA_FLAGS="$overlap ${XLA_FLAGS:-}" # the last value of an option counts
 fi
 if ((gpus % count)); then
   echo "error: $count processes don't divide $gpus GPUs" >&2

@@ -101,7 +101,7 @@ def plan(
     costs = step_costs.measure(config, mesh, chip)
   except DoesNotFit as error:
     reason = str(error)
-  lengths = config.data.source_length + config.data.target_length
+  lengths = configuration.encoder_positions(config) + config.data.target_length
   return PlannedStep(
     topology=topology.name,
     chips=topology.chips,

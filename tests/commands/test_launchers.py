@@ -30,8 +30,10 @@ def submit(folder: Path, status: int, *arguments: str):
   """Runs slurm.sbatch with a command that ends with `status`."""
   (folder / "launch").mkdir(exist_ok=True)
   shutil.copy(LAUNCH / "slurm.sbatch", folder / "spooled")
+  shutil.copy(LAUNCH / "overlap_flags.txt", folder / "launch")
   script(folder / "launch" / "install.sh", 'echo "install $*" >>calls', "echo python")
-  script(folder / "srun", 'echo "srun $*" >>calls', f"exit {status}")
+  options = 'echo "$XLA_FLAGS" >options'
+  script(folder / "srun", 'echo "srun $*" >>calls', options, f"exit {status}")
   script(folder / "scontrol", 'echo "scontrol $*" >>calls')
   path = f"{folder}:{os.environ['PATH']}"
   slurm = {"PATH": path, "SLURM_SUBMIT_DIR": str(folder), "SLURM_JOB_ID": "7"}
@@ -56,6 +58,8 @@ def test_slurm_queues_a_run_again_that_was_stopped(tmp_path, status, requeued):
     "--distributed=auto",
   ]
   assert calls[2:] == ["scontrol requeue 7"] * requeued
+  options = (tmp_path / "options").read_text()
+  assert "--xla_gpu_enable_latency_hiding_scheduler=true" in options
 
 
 def test_slurm_needs_a_command(tmp_path):
