@@ -320,15 +320,13 @@ def check(config: ml_collections.ConfigDict, prefix: str = "") -> None:
       f"({config.model.positions}){where}: shorten them"
       + ("" if where else " or raise model.positions")
     )
-  if config.objective.name == "dag":
-    vertices = decoder_positions(config)
-    if vertices > config.model.positions:
-      raise UserError(
-        f"objective.upsampling {config.objective.upsampling:g} × data.target_length "
-        f"{config.data.target_length} is {vertices} decoder positions; "
-        f"model.positions has {config.model.positions}: shorten the target or lower "
-        "objective.upsampling"
-      )
+  vertices = decoder_positions(config)
+  if vertices > config.model.positions:  # with the objective dag alone
+    raise UserError(
+      f"objective.upsampling {config.objective.upsampling:g} × data.target_length "
+      f"{config.data.target_length} is {vertices} decoder positions; model.positions "
+      f"has {config.model.positions}: shorten the target or lower objective.upsampling"
+    )
   corrupted, source = config.data.corrupted_length, config.data.source_length
   if corrupted and not 0.8 * source <= corrupted <= source:
     fits = f"0 or from 4/5 of data.source_length ({source}) to all of it"
@@ -338,10 +336,10 @@ def check(config: ml_collections.ConfigDict, prefix: str = "") -> None:
       f"data.task={config.data.task} must be the name of a task, without any path"
     )
   profiled_steps(config)
-  if config.data.batch_size % config.train.grad_accumulation_steps:
+  batch, parts = config.data.batch_size, config.train.grad_accumulation_steps
+  if batch % parts:
     raise UserError(
-      f"train.grad_accumulation_steps {config.train.grad_accumulation_steps} must "
-      f"divide data.batch_size {config.data.batch_size}"
+      f"train.grad_accumulation_steps {parts} must divide data.batch_size {batch}"
     )
 
 
@@ -382,10 +380,8 @@ def encoder_positions(config: ml_collections.ConfigDict) -> int:
 
 def decoder_positions(config: ml_collections.ConfigDict) -> int:
   """Returns P, the positions that the decoder predicts in one pass."""
-  length = config.data.target_length
-  if config.objective.name == "dag":
-    return round(config.objective.upsampling * length)
-  return length
+  factor = config.objective.upsampling if config.objective.name == "dag" else 1
+  return round(factor * config.data.target_length)
 
 
 def model_config(
