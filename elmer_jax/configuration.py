@@ -182,6 +182,9 @@ def _train() -> ml_collections.ConfigDict:
   # Steps in a row whose loss or gradient is not finite: they are skipped; the run ends
   # where there are more.
   train.max_bad_steps = 10
+  # Evaluations in a row without a lower validation loss, after which the run ends; with
+  # checkpoint.keep_best its best checkpoint is kept. 0: it goes on to train.steps.
+  train.patience = 0
   return train
 
 
@@ -207,8 +210,8 @@ def _checkpoint() -> ml_collections.ConfigDict:
   checkpoint.max_to_keep = 2  # the newest ones
   # Steps; checkpoints of their multiples are kept for good. 0: none.
   checkpoint.keep_every = 0
-  # Whether to keep the one with the lowest validation loss too, of those that were
-  # saved at a step of train.eval_every.
+  # Whether to save wherever the validation loss is the lowest so far, and to keep that
+  # checkpoint too: `--which=best`.
   checkpoint.keep_best = False
   return checkpoint
 
@@ -246,6 +249,7 @@ MAY_CHANGE = (
   "train.log_every",
   "train.eval_every",
   "train.max_bad_steps",
+  "train.patience",
   "data.cache",
   "data.test_files",
   "data.num_workers",
@@ -349,7 +353,7 @@ def profiled_steps(config: ml_collections.ConfigDict) -> range:
   """
   if not config.profile:
     return range(0)
-  match = re.fullmatch(r"(\d+)(?::(\d+))?", config.profile)
+  match = re.fullmatch(r"(\d{1,9})(?::(\d{1,9}))?", config.profile)
   first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
   if not 1 <= first <= last <= config.train.steps:
     raise UserError(

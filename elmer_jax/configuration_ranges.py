@@ -49,6 +49,7 @@ RANGES = {
   "train.eval_every": _STEPS,
   "train.eval_batches": _STEPS,
   "train.max_bad_steps": Range(0, 10**9),
+  "train.patience": Range(0, 10**9),
   "evaluate.examples": Range(0, 10**9),
   "checkpoint.every": _STEPS,
   "checkpoint.every_seconds": Range(0, 10**9),
