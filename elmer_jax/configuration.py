@@ -353,7 +353,7 @@ def profiled_steps(config: ml_collections.ConfigDict) -> range:
   """
   if not config.profile:
     return range(0)
-  match = re.fullmatch(r"(\d+)(?::(\d+))?", config.profile)
+  match = re.fullmatch(r"(\d{1,9})(?::(\d{1,9}))?", config.profile)
   first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
   if not 1 <= first <= last <= config.train.steps:
     raise UserError(

@@ -65,7 +65,7 @@ def parse_candidates(
 def parse_mesh(text: str) -> tuple[int, ...]:
   """Returns the sizes (data, fsdp, tensor) of `64,1,1` or `64x1x1`."""
   sizes = re.split("[,x]", text)
-  if len(sizes) != len(AXES) or not all(re.fullmatch(r"-?\d+", s) for s in sizes):
+  if len(sizes) != len(AXES) or not all(re.fullmatch(r"-?\d{1,9}", s) for s in sizes):
     raise UserError(
       f"--mesh={text} is not DATA,FSDP,TENSOR: three sizes, of which one may be -1"
     )
