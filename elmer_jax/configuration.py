@@ -179,12 +179,9 @@ def _train() -> ml_collections.ConfigDict:
   train.log_every = 50  # steps
   train.eval_every = 500  # steps
   train.eval_batches = 8  # of the validation split, always the same ones
-  # Steps in a row whose loss or gradient is not finite: they are skipped; the run ends
-  # where there are more.
+  # Steps in a row that are not finite and skipped; where there are more, the run ends.
   train.max_bad_steps = 10
-  # Evaluations in a row without a lower validation loss, after which the run ends; with
-  # checkpoint.keep_best its best checkpoint is kept. 0: it goes on to train.steps.
-  train.patience = 0
+  train.patience = 0  # evaluations without a lower loss, which end the run; 0: never
   return train
 
 
@@ -208,10 +205,8 @@ def _checkpoint() -> ml_collections.ConfigDict:
   checkpoint.every = 500  # steps; the last step is always saved
   checkpoint.every_seconds = 0  # also after this time without a save; 0: never
   checkpoint.max_to_keep = 2  # the newest ones
-  # Steps; checkpoints of their multiples are kept for good. 0: none.
-  checkpoint.keep_every = 0
-  # Whether to save wherever the validation loss is the lowest so far, and to keep that
-  # checkpoint too: `--which=best`.
+  checkpoint.keep_every = 0  # multiples of this step are kept for good; 0: none
+  # Save wherever the validation loss is the lowest so far, and keep that: --which=best.
   checkpoint.keep_best = False
   return checkpoint
 

@@ -8,8 +8,8 @@
 #   bash launch/local.sh 2 train --config=configs/quickstart.py --workdir=W
 # On a machine with GPUs each process gets an equal share of them, in order, and the
 # options of overlap_flags.txt unless OVERLAP is empty; otherwise each has DEVICES
-# (default 1) CPU devices. When one process fails, the others are
-# terminated and its exit status is that of this script. Process 0 writes the log.
+# (default 1) CPU devices. When one process fails, the others are terminated and its
+# exit status is that of this script. Process 0 writes the log.
 # After SIGTERM (status 75) or Ctrl-C (130) all have saved: the same command goes on.
 set -euo pipefail
 devices="${DEVICES:-1}"
