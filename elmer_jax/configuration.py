@@ -100,15 +100,14 @@ def _data() -> ml_collections.ConfigDict:
   data.vocabulary_size = 4096  # of a vocabulary that is trained
   data.cache = ""  # folder of the prepared ids; empty: WORKDIR/cache
   data.source_length = 512  # tokens, BOS and EOS included
+  # Objective lplm: tokens of a corrupted source, about 13/16 of `source_length`, which
+  # saves padding; a corruption that is longer is drawn again. 0: `source_length`.
+  data.corrupted_length = 0
   data.target_length = 512  # tokens, EOS included
   data.batch_size = 32  # sequences per step, over all processes
   data.num_workers = 1  # processes that prepare the cache in parallel; 0: one a core
-  # Examples that are read at the same time; on a network file system, more threads hide
-  # the time of a read.
-  data.read_threads = 32
-  # Processes that read and corrupt batches. 0: a thread of the training process, which
-  # suffices below some 8,000 examples of 512 tokens a second.
-  data.loader_workers = 0
+  data.read_threads = 32  # examples that are read at the same time
+  data.loader_workers = 0  # processes that make batches; 0: a thread of this process
   return data
 
 
@@ -180,9 +179,9 @@ def _train() -> ml_collections.ConfigDict:
   train.log_every = 50  # steps
   train.eval_every = 500  # steps
   train.eval_batches = 8  # of the validation split, always the same ones
-  # Steps in a row whose loss or gradient is not finite: they are skipped; the run ends
-  # where there are more.
+  # Steps in a row that are not finite and skipped; where there are more, the run ends.
   train.max_bad_steps = 10
+  train.patience = 0  # evaluations without a lower loss, which end the run; 0: never
   return train
 
 
@@ -206,10 +205,8 @@ def _checkpoint() -> ml_collections.ConfigDict:
   checkpoint.every = 500  # steps; the last step is always saved
   checkpoint.every_seconds = 0  # also after this time without a save; 0: never
   checkpoint.max_to_keep = 2  # the newest ones
-  # Steps; checkpoints of their multiples are kept for good. 0: none.
-  checkpoint.keep_every = 0
-  # Whether to keep the one with the lowest validation loss too, of those that were
-  # saved at a step of train.eval_every.
+  checkpoint.keep_every = 0  # multiples of this step are kept for good; 0: none
+  # Save wherever the validation loss is the lowest so far, and keep that: --which=best.
   checkpoint.keep_best = False
   return checkpoint
 
@@ -247,6 +244,7 @@ MAY_CHANGE = (
   "train.log_every",
   "train.eval_every",
   "train.max_bad_steps",
+  "train.patience",
   "data.cache",
   "data.test_files",
   "data.num_workers",
@@ -317,24 +315,26 @@ def check(config: ml_collections.ConfigDict, prefix: str = "") -> None:
       f"({config.model.positions}){where}: shorten them"
       + ("" if where else " or raise model.positions")
     )
-  if config.objective.name == "dag":
-    vertices = decoder_positions(config)
-    if vertices > config.model.positions:
-      raise UserError(
-        f"objective.upsampling {config.objective.upsampling:g} × data.target_length "
-        f"{config.data.target_length} is {vertices} decoder positions; "
-        f"model.positions has {config.model.positions}: shorten the target or lower "
-        "objective.upsampling"
-      )
+  vertices = decoder_positions(config)
+  if vertices > config.model.positions:  # with the objective dag alone
+    raise UserError(
+      f"objective.upsampling {config.objective.upsampling:g} × data.target_length "
+      f"{config.data.target_length} is {vertices} decoder positions; model.positions "
+      f"has {config.model.positions}: shorten the target or lower objective.upsampling"
+    )
+  corrupted, source = config.data.corrupted_length, config.data.source_length
+  if corrupted and not 0.8 * source <= corrupted <= source:
+    fits = f"0 or from 4/5 of data.source_length ({source}) to all of it"
+    raise UserError(f"{prefix}data.corrupted_length must be {fits}; it is {corrupted}")
   if not is_plain_name(config.data.task):
     raise UserError(
       f"data.task={config.data.task} must be the name of a task, without any path"
     )
   profiled_steps(config)
-  if config.data.batch_size % config.train.grad_accumulation_steps:
+  batch, parts = config.data.batch_size, config.train.grad_accumulation_steps
+  if batch % parts:
     raise UserError(
-      f"train.grad_accumulation_steps {config.train.grad_accumulation_steps} must "
-      f"divide data.batch_size {config.data.batch_size}"
+      f"train.grad_accumulation_steps {parts} must divide data.batch_size {batch}"
     )
 
 
@@ -346,7 +346,7 @@ def profiled_steps(config: ml_collections.ConfigDict) -> range:
   """
   if not config.profile:
     return range(0)
-  match = re.fullmatch(r"(\d+)(?::(\d+))?", config.profile)
+  match = re.fullmatch(r"(\d{1,9})(?::(\d{1,9}))?", config.profile)
   first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
   if not 1 <= first <= last <= config.train.steps:
     raise UserError(
@@ -367,12 +367,16 @@ def flat_keys(config: ml_collections.ConfigDict | None) -> dict[str, object]:
   return flat
 
 
+def encoder_positions(config: ml_collections.ConfigDict) -> int:
+  """Returns the number of encoder positions S of a row."""
+  is_corrupted = config.objective.name == "lplm"
+  return is_corrupted and config.data.corrupted_length or config.data.source_length
+
+
 def decoder_positions(config: ml_collections.ConfigDict) -> int:
   """Returns P, the positions that the decoder predicts in one pass."""
-  length = config.data.target_length
-  if config.objective.name == "dag":
-    return round(config.objective.upsampling * length)
-  return length
+  factor = config.objective.upsampling if config.objective.name == "dag" else 1
+  return round(factor * config.data.target_length)
 
 
 def model_config(

@@ -18,6 +18,7 @@ RANGES = {
   "seed": _SEEDS,
   "data.vocabulary_size": Range(261, 2**24),  # the bytes and the special tokens
   "data.source_length": _LENGTHS,
+  "data.corrupted_length": Range(0, 2**20),
   "data.target_length": _LENGTHS,
   "data.batch_size": Range(1, 2**24),
   "data.num_workers": Range(0, 1024),
@@ -48,6 +49,7 @@ RANGES = {
   "train.eval_every": _STEPS,
   "train.eval_batches": _STEPS,
   "train.max_bad_steps": Range(0, 10**9),
+  "train.patience": Range(0, 10**9),
   "evaluate.examples": Range(0, 10**9),
   "checkpoint.every": _STEPS,
   "checkpoint.every_seconds": Range(0, 10**9),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The elmer_jax authors
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluates the newest checkpoint of a run, prints a table and writes a report.
+"""Evaluates a checkpoint of a run, prints a table and writes a report.
 
     python -m elmer_jax.evaluate --workdir=DIR
 
@@ -24,12 +24,21 @@ _SPLIT = flags.DEFINE_enum(
 _ORACLE = flags.DEFINE_bool(
   "oracle_length", False, "Also decode with the lengths of the references."
 )
+_WHICH = flags.DEFINE_string(
+  "which", "latest", "The checkpoint: latest, best (by validation loss) or a step."
+)
 
 
 def main(config: ml_collections.ConfigDict, workdir: str) -> None:
   from elmer_jax.commands import pipeline, reporting
 
-  found = pipeline.evaluate(config, workdir, _SPLIT.value, oracle_length=_ORACLE.value)
+  found = pipeline.evaluate(
+    config,
+    workdir,
+    _SPLIT.value,
+    oracle_length=_ORACLE.value,
+    which=_WHICH.value,
+  )
   reporting.report_results(workdir, found.get("split"))
 
 

@@ -28,6 +28,7 @@ from typing import TextIO
 
 from absl import flags
 
+from elmer_jax.checkpoints.which import choose
 from elmer_jax.commands import runner
 from elmer_jax.core import compile_cache
 from elmer_jax.core.atomic_files import replacing
@@ -38,8 +39,12 @@ from elmer_jax.decoding import strategies
 from elmer_jax.generation import api
 from elmer_jax.generation.generation_progress import GenerationProgress
 from elmer_jax.generation.source_lines import JSON_SUFFIXES, SourceLines
+from elmer_jax.parallel import chips
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A run's workdir or checkpoint.")
+_WHICH = flags.DEFINE_string(
+  "which", "latest", "Of a run: latest, best (by validation loss) or a step."
+)
 _INPUT = flags.DEFINE_string("input", "-", "A source a line; - is stdin.")
 _INPUT_FORMAT = flags.DEFINE_enum(
   "input_format",
@@ -102,7 +107,8 @@ def main() -> None:
   compile_cache.cache_programs()
   with _reader(_INPUT.value) as source:
     # The input can be read: only now is it worth loading a model.
-    model = api.load(checkpoint)
+    chips.warn_of_unused_gpu()
+    model = api.load(choose(checkpoint, _WHICH.value))
     if _DTYPE.value is not None:
       model = model.in_dtype(_DTYPE.value)
     settings = api.Settings(

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # bash launch/install.sh [EXTRA ...]
-# extras: test, benchmarks, notebook, meteor, wandb, cuda, tpu, plan
+# extras: test, benchmarks, notebook, meteor, wandb, cuda, tpu, plan; and auto: cuda or
+# tpu where this machine has such devices
 #
 # Makes a virtual environment in the repository, installs the package into it with
 # the versions of launch/constraints.txt, and prints the path of its Python. It does
@@ -24,6 +25,18 @@ supported() {
 }
 version_of() {
   "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
+}
+
+# Prints the extra for the accelerators of this machine, if there are any.
+accelerator() {
+  if nvidia-smi --list-gpus 2>/dev/null | grep -q GPU; then
+    echo cuda
+  elif compgen -G '/dev/accel[0-9]*' >/dev/null || {
+    compgen -G '/dev/vfio/[0-9]*' >/dev/null && # any device that a guest may have
+      grep -qs 0x1ae0 /sys/bus/pci/devices/*/vendor # Google's
+  }; then
+    echo tpu
+  fi
 }
 
 # Prints the path of the interpreter called $1, if there is one that runs. A pyenv
@@ -60,7 +73,12 @@ chosen_interpreter() {
 }
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-extras="$(IFS=, && echo "$*")"
+names=()
+for name in "$@"; do
+  if [[ $name == auto ]]; then name="$(accelerator)"; fi
+  if [[ -n $name ]]; then names+=("$name"); fi
+done
+extras="$(IFS=, && echo "${names[*]-}")"
 venv="$PWD/.venv"
 if [[ -n ${PYTHON:-} ]]; then
   interpreter="$(chosen_interpreter)"

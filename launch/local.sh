@@ -6,9 +6,10 @@
 #
 # Runs a command in COUNT processes on this machine, for example
 #   bash launch/local.sh 2 train --config=configs/quickstart.py --workdir=W
-# On a machine with GPUs each process gets an equal share of them, in order; otherwise
-# each has DEVICES (default 1) CPU devices. When one process fails, the others are
-# terminated and its exit status is that of this script. Process 0 writes the log.
+# On a machine with GPUs each process gets an equal share of them, in order, and the
+# options of overlap_flags.txt unless OVERLAP is empty; otherwise each has DEVICES
+# (default 1) CPU devices. When one process fails, the others are terminated and its
+# exit status is that of this script. Process 0 writes the log.
 # After SIGTERM (status 75) or Ctrl-C (130) all have saved: the same command goes on.
 set -euo pipefail
 devices="${DEVICES:-1}"
@@ -19,7 +20,7 @@ fi
 count="$1" command="$2"
 shift 2
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-python="$(bash "$root/launch/install.sh")"
+python="$(bash "$root/launch/install.sh" auto)"
 # Huge pages: XLA allocates the buffers of a program at every call.
 [[ ${GLIBC_TUNABLES:-} == *glibc.malloc.hugetlb* ]] ||
   export GLIBC_TUNABLES="${GLIBC_TUNABLES:+$GLIBC_TUNABLES:}glibc.malloc.hugetlb=1"
@@ -31,6 +32,10 @@ with socket.socket() as s:
 gpus=0
 if command -v nvidia-smi >/dev/null; then
   gpus="$(nvidia-smi --list-gpus | wc -l)"
+fi
+if ((gpus)) && [[ -n ${OVERLAP-1} ]]; then
+  overlap="$(sed -n 's/^gpu //p' "$root/launch/overlap_flags.txt" | paste -sd ' ')"
+  export XLA_FLAGS="$overlap ${XLA_FLAGS:-}" # the last value of an option counts
 fi
 if ((gpus % count)); then
   echo "error: $count processes don't divide $gpus GPUs" >&2

@@ -16,7 +16,7 @@ fi
 workdir="${1:-quickstart_run}"
 [[ $workdir == /* || $workdir == *://* ]] || workdir="$PWD/$workdir"
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-python="$(bash "$root/launch/install.sh")"
+python="$(bash "$root/launch/install.sh" auto)"
 cd "$root"
 # Huge pages: XLA allocates the buffers of a program at every call.
 [[ ${GLIBC_TUNABLES:-} == *glibc.malloc.hugetlb* ]] ||

@@ -19,6 +19,7 @@ QUEUED="${QUEUED:-}"               # not empty: request it as a queued resource
 CREATE_FLAGS="${CREATE_FLAGS---spot}"
 # Runs on every worker before the installation; mount the shared file system here.
 SETUP="${SETUP:-sudo apt-get -qq update && sudo apt-get -qq install -y python3.11-venv}"
+OVERLAP="${OVERLAP-1}"             # empty: without the options of overlap_flags.txt
 ATTEMPTS="${ATTEMPTS:-100}"
 WAIT="${WAIT:-60}"                 # seconds between two polls of the VM's state
 
@@ -37,6 +38,8 @@ if [[ -n $QUEUED ]]; then
 fi
 read -ra more <<<"$CREATE_FLAGS"
 printf -v flags ' %q' "${@:2}" --distributed=auto
+libtpu="${OVERLAP:+$(sed -n 's/^tpu //p' launch/overlap_flags.txt | paste -sd ' ')} "
+libtpu+="${LIBTPU_INIT_ARGS:-}" # of two values of an option, the last one counts
 
 log() { echo "$*" >&2; }
 run() { if [[ -n $dry_run ]]; then echo "${*@Q}"; else "$@"; fi; }
@@ -63,6 +66,7 @@ start() {
     on_all "$SETUP && mkdir -p elmer_jax && tar xzf elmer_jax.tar.gz -C elmer_jax &&
       PYTHON=python3.11 bash elmer_jax/launch/install.sh tpu" &&
     on_all "cd elmer_jax &&
+      LIBTPU_INIT_ARGS=${libtpu@Q} \
       GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1} .venv-3.11/bin/python -m elmer_jax.$command$flags"
 }
 

@@ -38,7 +38,7 @@ from elmer_jax.decoding.gate import gate_file
 from elmer_jax.model import elmer
 from elmer_jax.model.config import ModelConfig
 from elmer_jax.objectives import dag
-from elmer_jax.parallel import processes, sharding
+from elmer_jax.parallel import processes
 
 FORMAT = 2  # in format 1 some parameters have other names, see `parameter_names`
 # What may be wrong with a whole checkpoint.
@@ -46,7 +46,7 @@ _NO_DAMAGE = re.compile(
   "RESOURCE_EXHAUSTED|PERMISSION_DENIED|UNAVAILABLE|Too many open"
 )
 # Fields of `ModelConfig` that weights do not determine; all others are sizes.
-_NOT_SIZES = {
+NOT_SIZES = {
   *("dropout", "init_stddev", "dtype", "remat", "head_chunk"),
   *("soft_exit", "transition_heads", "transition_window"),
 }
@@ -101,10 +101,7 @@ def restore_newest(
 ) -> tuple[TrainState, dict[str, Any]] | None:
   """Reads the newest checkpoint that is whole, with the given shardings.
 
-  Later ones, which are damaged, are renamed, with a warning.
-
-  Returns:
-    The state and the metadata; None if there is no checkpoint.
+  Later ones, which are damaged, are renamed, with a warning. None if there is none.
 
   Raises:
     UserError: a checkpoint can't be read for another reason than damage.
@@ -201,10 +198,10 @@ def find_checkpoint(path: str) -> tuple[epath.Path, int]:
     path: a run's folder, its folder of checkpoints, or one checkpoint.
 
   Returns:
-    The folder of checkpoints and the step of the checkpoint.
+    The folder of checkpoints and the step.
 
   Raises:
-    UserError: there is no checkpoint.
+    UserError: there is none.
   """
   place = epath.Path(path).absolute()
   if not place.exists():
@@ -223,11 +220,20 @@ def _is_step(place: epath.Path) -> bool:
   return place.name in map(str, steps.list_complete(place.parent))
 
 
-def is_finished(workdir: str, step: int) -> bool:
-  """Returns whether a run has a checkpoint of `step` or a later one."""
-  return any(
-    found >= step for found in steps.list_complete(checkpoints_folder(workdir))
-  )
+def is_finished(workdir: str, step: int, patience: int = 0) -> bool:
+  """Returns whether a run has a checkpoint of `step` or later, or has ended early.
+
+  Args:
+    workdir: of the run.
+    step: the last one.
+    patience: `train.patience`.
+  """
+  folder = checkpoints_folder(workdir)
+  found = steps.list_complete(folder)
+  if not found or found[-1] >= step or not patience:
+    return bool(found) and found[-1] >= step
+  since = steps.read_metadata(folder / str(found[-1])).get("evaluations_since_best", 0)
+  return since >= patience
 
 
 def vocabulary_folder(path: str) -> epath.Path:
@@ -240,7 +246,7 @@ def vocabulary_folder(path: str) -> epath.Path:
 def size_names() -> list[str]:
   """Returns the fields of `ModelConfig` that weights determine."""
   fields = dataclasses.fields(ModelConfig)
-  return [field.name for field in fields if field.name not in _NOT_SIZES]
+  return [field.name for field in fields if field.name not in NOT_SIZES]
 
 
 def read_sizes(path: str) -> dict[str, Any]:
@@ -353,44 +359,6 @@ def save_params(
   folder = epath.Path(path).absolute()
   with steps.open_manager(folder, in_background=False) as manager:
     manager.save(step, args=_to_save({"params": params}, metadata), force=True)
-
-
-def load_initial_params(path: str, config: ModelConfig, fresh: dict) -> dict:
-  """Returns the parameters of `path` for a new run, with the shardings of `fresh`.
-
-  Each process reads only its own shards of a checkpoint. The soft-exit projection and
-  the transitions may be missing at `path`; those of `fresh` are used then.
-
-  Raises:
-    UserError: the checkpoint's sizes are not those of `config`.
-  """
-  shardings = jax.tree.map(lambda leaf: leaf.sharding, fresh)
-
-  def param_shardings(stored: ModelConfig) -> dict:
-    _check_sizes(path, stored, config)
-    shapes = jax.eval_shape(lambda: elmer.initialise(stored, 0))
-    # A part that this run does not use is small: it can be replicated.
-    replicated = sharding.replicated(shardings["tokens"].mesh)
-    return {
-      name: shardings.get(name) or jax.tree.map(lambda _: replicated, part)
-      for name, part in shapes.items()
-    }
-
-  loaded = load(path, param_shardings)
-  _check_sizes(path, loaded.config, config)
-  params = {name: value for name, value in loaded.params.items() if name in fresh}
-  used = {name: shardings[name] for name in params}
-  return fresh | sharding.shard_host_arrays(params, used)
-
-
-def _check_sizes(path: str, stored: ModelConfig, config: ModelConfig) -> None:
-  differing = [
-    f"model.{name} {value} there, {getattr(config, name)} here"
-    for name, value in model_sizes(stored).items()
-    if name not in _NOT_SIZES and value != getattr(config, name)
-  ]
-  if differing:
-    raise UserError(f"init_from={path} has other sizes: {'; '.join(differing)}")
 
 
 def model_sizes(config: ModelConfig) -> dict[str, Any]:

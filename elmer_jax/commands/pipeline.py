@@ -15,6 +15,7 @@ from absl import logging
 
 from elmer_jax import objectives
 from elmer_jax.checkpoints import orbax_checkpoint
+from elmer_jax.checkpoints.which import choose
 from elmer_jax.commands.run_folder import claim_run_folder
 from elmer_jax.core import compile_cache, quiet
 from elmer_jax.core.atomic_files import write_whole
@@ -78,8 +79,9 @@ def train(
 
 
 def _train(config: ml_collections.ConfigDict, workdir: str, timeout: float) -> None:
-  if orbax_checkpoint.is_finished(workdir, config.train.steps):
-    logging.info("%s is trained already: %d steps", workdir, config.train.steps)
+  if orbax_checkpoint.is_finished(workdir, config.train.steps, config.train.patience):
+    _, step = orbax_checkpoint.find_checkpoint(workdir)
+    logging.info("%s is trained already: %d steps", workdir, step)
     _fit_decoding(config, workdir)
     return
   compile_cache.cache_programs(workdir)
@@ -112,8 +114,9 @@ def evaluate(
   decoding: Strategy | None = None,
   variant: str = "",
   oracle_length: bool = False,
+  which: str = "latest",
 ) -> dict:
-  """Evaluates the newest checkpoint of a run, if that was not done yet.
+  """Evaluates a checkpoint of a run, if that was not done last.
 
   Args:
     config: of the run.
@@ -124,6 +127,7 @@ def evaluate(
     decoding: the decoding strategy, by default the one the model was trained for.
     variant: distinguishes the files of other strategies: evaluation/SPLIT-VARIANT.json.
     oracle_length: whether to decode with the references' lengths as well.
+    which: checkpoint: "latest", "best" or a step.
 
   Returns:
     The content of WORKDIR/evaluation/pretrain.json or SPLIT.json.
@@ -131,15 +135,16 @@ def evaluate(
   Raises:
     UserError: there is no checkpoint, or no such split.
   """
-  _, step = orbax_checkpoint.find_checkpoint(workdir)
+  path = choose(workdir, which)
+  _, step = orbax_checkpoint.find_checkpoint(path)
   claim_run_folder(config, workdir)
   split = measured_split(config, split)
-  if found := evaluated(config, workdir, split, variant, oracle_length):
+  if found := evaluated(config, workdir, split, variant, oracle_length, which):
     logging.info("%s is evaluated already: step %d", workdir, step)
     return found
   start = time.monotonic()
   compile_cache.cache_programs(workdir)
-  model = api.load(workdir)
+  model = api.load(path)
   result = result_path(config, workdir, split, variant)
   if oracle_length and model.objective in ("lplm", "autoregressive"):
     raise UserError(
@@ -172,8 +177,9 @@ def evaluated(
   split: str,
   variant: str = "",
   oracle_length: bool = False,
+  which: str = "latest",
 ) -> dict | None:
-  """Returns the results of `evaluate` at the newest checkpoint, if there are any."""
+  """Returns the results of `evaluate` at a checkpoint, if there are any."""
   path = result_path(config, workdir, split, variant)
   found = read_object_if_present(path, {"checkpoint_step": int}, "delete it")
   if found is None:
@@ -181,7 +187,7 @@ def evaluated(
   has_all = found.get("oracle_length", False) or not oracle_length
   if config.objective.name != "lplm":
     has_all &= found.get("drawn", 0) == config.evaluate.examples
-  _, step = orbax_checkpoint.find_checkpoint(workdir)
+  _, step = orbax_checkpoint.find_checkpoint(choose(workdir, which))
   return found if found["checkpoint_step"] == step and has_all else None
 
 

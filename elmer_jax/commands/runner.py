@@ -25,6 +25,8 @@ from elmer_jax.core.errors import UserError, printable
 
 Value = TypeVar("Value")
 
+_LINE_CHARACTERS = 2000  # of an error: more is a value that someone put in
+
 
 def run(
   main: Callable[[ml_collections.ConfigDict, str], None], schema: Schema = RUN
@@ -76,8 +78,14 @@ def required(flag: flags.FlagHolder[Value]) -> Value:
 
 
 def fail(line: str) -> NoReturn:
-  """Prints an error in one line, control characters escaped, and exits with 2."""
-  print(f"error: {printable(line)}", file=sys.stderr)
+  """Prints an error in one line that a person can read, and exits with 2.
+
+  Control characters are escaped, and the middle of a very long line is left out.
+  """
+  shown = printable(line)
+  if len(shown) > _LINE_CHARACTERS:
+    shown = f"{shown[: _LINE_CHARACTERS // 2]} … {shown[-_LINE_CHARACTERS // 2 :]}"
+  print(f"error: {shown}", file=sys.stderr)
   sys.exit(2)
 
 

@@ -29,6 +29,7 @@ import ml_collections
 import numpy as np
 from absl import flags
 
+from elmer_jax import configuration
 from elmer_jax.core import signals
 from elmer_jax.core.errors import UserError
 from elmer_jax.data import prepared_data
@@ -45,12 +46,20 @@ _NO_SHARED_MEMORY = grain.experimental.DatasetOptions(min_shm_size=sys.maxsize)
 
 _EVALUATION_SEED = 0
 
+_MAX_DRAWS = 20  # of a corruption that is to fit
+_NEXT_DRAW = 2**48  # more than there are examples
+
 # An example and its index in the stream of its cache.
 _Read = tuple[dict[str, np.ndarray], int]
 
 
 def make_lplm_example(
-  window: np.ndarray, seed: int, index: int, corruption: Corruption, source_length: int
+  window: np.ndarray,
+  seed: int,
+  index: int,
+  corruption: Corruption,
+  source_length: int,
+  draws: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns source ids and target ids of an LPLM example, int32 [n], without padding.
 
@@ -60,10 +69,16 @@ def make_lplm_example(
     index: index of the example in its task. It continues to count from epoch to epoch,
       so that a window is corrupted differently in each.
     corruption: parameters of the corruption.
-    source_length: maximum number of source ids, BOS and EOS included. Insertions can
-      make a corrupted window longer; it is truncated then.
+    source_length: maximum number of source ids, BOS and EOS included.
+    draws: how often the corruption is drawn, each time with the next key, until it
+      fits. Insertions can make it longer than the window; the last one is truncated.
   """
-  corrupted = corrupt(window, example_rng(seed, index), corruption)
+  for draw in range(draws):
+    corrupted = corrupt(
+      window, example_rng(seed, index + draw * _NEXT_DRAW), corruption
+    )
+    if len(corrupted) <= source_length - 2:
+      break
   return make_source_ids(corrupted, source_length), make_target_ids(window)
 
 
@@ -101,6 +116,7 @@ class Batches:
     shuffle: bool = True,
     single_pass: bool = False,
     read_threads: int = 1,
+    draws: int = 1,
   ):
     """Makes the stream of examples.
 
@@ -118,6 +134,7 @@ class Batches:
         True for every example once; unused rows of the last batch are empty: a source
         of BOS and EOS, a target of PAD.
       read_threads: how many examples are read at the same time.
+      draws: of a corruption until it fits, see `make_lplm_example`.
 
     Raises:
       UserError: `target_length` is less than the targets in the caches need.
@@ -140,6 +157,7 @@ class Batches:
     self._seed = seed
     self._corruption = corruption
     self._read_threads = read_threads
+    self._draws = draws
     parts = [_Examples(cache) for cache, _ in caches]
     # Grain takes a seed of 32 bits and derives a seed for each epoch from it.
     order = seed % 2**32 if shuffle else None
@@ -206,7 +224,9 @@ class Batches:
     target, length = example["target"], self._source_length
     if self._corruption is None:
       return make_source_ids(example["source"], length), make_target_ids(target)
-    return make_lplm_example(target, self._seed, index, self._corruption, length)
+    return make_lplm_example(
+      target, self._seed, index, self._corruption, length, self._draws
+    )
 
   def iterate(
     self, start: int = 0, workers: int = 0
@@ -317,11 +337,12 @@ def open_batches(
   return Batches(
     caches,
     batch_size=config.data.batch_size,
-    source_length=config.data.source_length,
+    source_length=configuration.encoder_positions(config),
     target_length=config.data.target_length,
     seed=_EVALUATION_SEED if single_pass else config.seed,
     corruption=Corruption.from_vocabulary(vocabulary) if is_lplm else None,
     rows=rows,
     single_pass=single_pass,
     read_threads=config.data.read_threads,
+    draws=_MAX_DRAWS if config.data.corrupted_length else 1,
   )

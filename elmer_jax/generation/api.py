@@ -80,8 +80,7 @@ def generate(
   settings = Settings(
     target_length, batch_size, remove_repeats, oracle_lengths, details
   )
-  if isinstance(texts, str):
-    raise UserError("texts is one string: give a list of texts")
+  _refuse_one_string(texts)
   texts = list(texts)
   if oracle_lengths is not None and len(oracle_lengths) != len(texts):
     raise UserError(f"{len(oracle_lengths)} oracle_lengths for {len(texts)} texts")
@@ -97,22 +96,38 @@ def stream(
   """Returns an iterator of results, with one batch of `texts` in memory at a time.
 
   Raises:
-    UserError: at this call, not at the first result; as `generate`.
+    UserError: at this call, not at the first result; as `generate`. A text that is no
+      string is found when it is reached.
   """
+  _refuse_one_string(texts)
   decoding = (decoding or strategies.default(model)).resolve(model)
   length = model.target_length
   if settings.target_length is not None:
     length = settings.target_length
   model.check_length(length)
-  if settings.batch_size < 1:
-    raise UserError(f"batch_size must be at least 1; it is {settings.batch_size}")
+  if not isinstance(settings.batch_size, (int, np.integer)) or settings.batch_size < 1:
+    raise UserError(
+      f"batch_size must be a whole number from 1 on; it is {settings.batch_size!r}"
+    )
   lengths = settings.oracle_lengths
   if lengths is not None:
     if not decoding.accepts_lengths:
       raise UserError(f"oracle_lengths are not for {type(decoding).__name__} decoding")
     if not all(1 <= number <= length for number in lengths):
       raise UserError(f"oracle_lengths must be between 1 and target_length ({length})")
-  return _batches(model, iter(texts), decoding, length, settings)
+  return _batches(model, _strings(texts), decoding, length, settings)
+
+
+def _refuse_one_string(texts: Iterable[str]) -> None:
+  if isinstance(texts, (str, bytes)):
+    raise UserError("texts is one string: give a list of texts")
+
+
+def _strings(texts: Iterable[str]) -> Iterator[str]:
+  for number, text in enumerate(texts):
+    if not isinstance(text, str):
+      raise UserError(f"texts[{number}] is of type {type(text).__name__}, not a string")
+    yield text
 
 
 def _batches(

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Sequence
 
 import jax
+import numpy as np
 
 from elmer_jax import configuration
 from elmer_jax.checkpoints import orbax_checkpoint
@@ -77,7 +78,7 @@ class Model:
     longest = self.config.positions - (self.objective == "autoregressive")
     if self.dag is not None:
       longest = int(longest / self.dag.options.upsampling)
-    if not 1 <= length <= longest:
+    if not isinstance(length, (int, np.integer)) or not 1 <= length <= longest:
       raise UserError(
         f"target_length {length} must be between 1 and the model's {longest} positions"
       )

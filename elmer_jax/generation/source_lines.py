@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from elmer_jax.core.errors import UserError
+from elmer_jax.data.readers.text_files import LINE_CHARACTERS
 
 JSON_SUFFIXES = (".jsonl", ".ndjson")
 
@@ -31,9 +32,14 @@ class SourceLines:
     """Yields the sources, stripped.
 
     Raises:
-      UserError: a line is not a JSON object with a source.
+      UserError: a line is not a JSON object with a source, or does not end.
     """
-    for number, line in enumerate(self._file, 1):
+    lines = iter(lambda: self._file.readline(LINE_CHARACTERS), "")
+    for number, line in enumerate(lines, 1):
+      if len(line) == LINE_CHARACTERS and not line.endswith("\n"):
+        raise UserError(
+          f"{self._name}, line {number}: longer than {LINE_CHARACTERS} characters"
+        )
       if self._field is None:
         fields, text = {"source": line.strip()}, line
       elif line.isspace():

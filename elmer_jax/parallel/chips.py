@@ -7,7 +7,11 @@ the links of v4 from Jouppi et al., 2023 (arXiv 2304.01433). GPUs: NVIDIA's data
 matrix products without sparsity (newer sheets print twice as much, with sparsity).
 """
 
+from pathlib import Path
 from typing import NamedTuple
+
+import jax
+from absl import logging
 
 
 class Chip(NamedTuple):
@@ -60,3 +64,13 @@ def of_kind(device_kind: str) -> Chip | None:
     if device_kind.startswith(prefix):
       return chip
   return None
+
+
+def warn_of_unused_gpu() -> None:
+  """Warns if JAX computes on the CPU because its CUDA build is not installed."""
+  is_chosen = bool(jax.config.jax_platforms)
+  if not is_chosen and jax.default_backend() == "cpu" and Path("/dev/nvidia0").exists():
+    logging.warning(
+      "this machine's NVIDIA GPU is not used, as JAX is installed without CUDA: bash "
+      "launch/install.sh cuda, or pip install 'jax[cuda12]'"
+    )

@@ -102,7 +102,7 @@ def _check_devices(timeout: float) -> None:
 
 
 def _parse(distributed: str) -> dict:
-  match = re.fullmatch(r"([^,]+:(\d{1,5})),(\d+),(\d+)", distributed)
+  match = re.fullmatch(r"([^,]+:(\d{1,5})),(\d{1,6}),(\d{1,6})", distributed)
   if not match or int(match[4]) >= int(match[3]) or not 0 < int(match[2]) < 2**16:
     raise UserError(
       f"--distributed={distributed} is neither auto nor HOST:PORT,COUNT,INDEX with "

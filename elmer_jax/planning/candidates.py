@@ -65,7 +65,7 @@ def parse_candidates(
 def parse_mesh(text: str) -> tuple[int, ...]:
   """Returns the sizes (data, fsdp, tensor) of `64,1,1` or `64x1x1`."""
   sizes = re.split("[,x]", text)
-  if len(sizes) != len(AXES) or not all(re.fullmatch(r"-?\d+", s) for s in sizes):
+  if len(sizes) != len(AXES) or not all(re.fullmatch(r"-?\d{1,9}", s) for s in sizes):
     raise UserError(
       f"--mesh={text} is not DATA,FSDP,TENSOR: three sizes, of which one may be -1"
     )
@@ -101,7 +101,7 @@ def plan(
     costs = step_costs.measure(config, mesh, chip)
   except DoesNotFit as error:
     reason = str(error)
-  lengths = config.data.source_length + config.data.target_length
+  lengths = configuration.encoder_positions(config) + config.data.target_length
   return PlannedStep(
     topology=topology.name,
     chips=topology.chips,

@@ -63,7 +63,7 @@ def abstract_batch(
   """Returns `source_ids` [B, S] and `target_ids` [B, T] as shapes with shardings."""
   rows = sharding.batch_sharding(mesh)
   lengths = {
-    "source_ids": config.data.source_length,
+    "source_ids": configuration.encoder_positions(config),
     "target_ids": config.data.target_length,
   }
   return {

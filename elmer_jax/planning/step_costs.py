@@ -95,7 +95,7 @@ def flops_of_step(config: ml_collections.ConfigDict) -> float:
   example = flops.of_example(
     sizes,
     config.objective.name,
-    config.data.source_length,
+    configuration.encoder_positions(config),
     config.data.target_length,
     configuration.decoder_positions(config),
   )

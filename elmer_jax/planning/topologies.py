@@ -75,7 +75,7 @@ def parse(name: str, slices: int = 1) -> Topology:
   Raises:
     UserError: unknown generation, layout or size.
   """
-  match = re.fullmatch(r"(v\d+[a-z]*)(?::(\d+(?:x\d+)*)|-(\d+))", name)
+  match = re.fullmatch(r"(v\d+[a-z]*)(?::(\d{1,6}(?:x\d{1,6})*)|-(\d{1,9}))", name)
   if not match or match[1] not in GENERATIONS:
     raise UserError(
       f"--topology={name} is not a TPU topology: write {EXAMPLES}, or local for this "

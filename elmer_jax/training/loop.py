@@ -9,7 +9,7 @@ import ml_collections
 from absl import logging
 
 from elmer_jax import configuration, objectives
-from elmer_jax.checkpoints import orbax_checkpoint
+from elmer_jax.checkpoints import initial_params, orbax_checkpoint
 from elmer_jax.checkpoints.huggingface import hf_folder
 from elmer_jax.checkpoints.steps import open_manager
 from elmer_jax.checkpoints.train_state import TrainState
@@ -18,9 +18,10 @@ from elmer_jax.core.errors import UserError
 from elmer_jax.core.wording import count_of
 from elmer_jax.data import loader
 from elmer_jax.model.config import ModelConfig
-from elmer_jax.parallel import processes, sharding, stopping
+from elmer_jax.parallel import chips, processes, sharding, stopping
 from elmer_jax.parallel.mesh import make_mesh
 from elmer_jax.tokenizer.bpe import Vocabulary
+from elmer_jax.training.best_loss import BestLoss
 from elmer_jax.training.metric_writer import MetricWriter
 from elmer_jax.training.optimizer import make_optimizer, warn_of_low_peak
 from elmer_jax.training.profiling import StepProfiler
@@ -46,6 +47,7 @@ def train(
   timers = TimeAccounting()
 
   # Mesh.
+  chips.warn_of_unused_gpu()
   mesh = make_mesh(config)
   sharding.check_batch(
     mesh, config.data.batch_size, config.train.grad_accumulation_steps
@@ -81,13 +83,15 @@ def train(
   throughput = Throughput(config, model_config)
   metrics = TrainMetrics(config, writer, timers, throughput, batches)
   metrics.resume(metadata)
+  best = BestLoss(metadata)
   profiler = StepProfiler(config, workdir, active=is_first)
 
   def save(state: TrainState, validation_loss: float | None) -> None:
     with timers.measure("checkpoint"):
       metadata = _checkpoint_metadata(config, model_config, timers)
       metadata["validation_loss"] = validation_loss
-      orbax_checkpoint.save(manager, state, metadata | metrics.metadata())
+      metadata |= metrics.metadata() | best.metadata()
+      orbax_checkpoint.save(manager, state, metadata)
 
   def evaluate(step: int, state: TrainState) -> float:
     with timers.measure("evaluation"):
@@ -106,8 +110,9 @@ def train(
     stack.callback(orbax_checkpoint.wait, manager)
     stack.callback(writer.close)
     if first_step == 0:
-      evaluate(0, state)
+      best.add(evaluate(0, state))
     metrics.restart_clock(first_step)
+    is_over = False  # the loss has not fallen for long enough
     stream = batches.iterate(first_step, config.data.loader_workers)
     for step in range(first_step + 1, steps + 1):
       with profiler.trace(step, wait=metrics.flush):
@@ -127,17 +132,26 @@ def train(
         metrics.flush()
         _check_skipped(config, metrics.skipped_in_a_row)
         loss = evaluate(step, state) if evaluates else None
+        if evaluates:
+          saves |= best.add(loss) and config.checkpoint.keep_best
+          is_over = 0 < config.train.patience <= best.evaluations_since
+          saves |= is_over
         # What follows a step that was skipped may never be finite again.
         if saves and (step == steps or not metrics.skipped_in_a_row):
           save(state, loss)
         metrics.restart_clock(step)
-      if stops:
+      if stops or is_over:
         break
     with timers.measure("checkpoint"):
       orbax_checkpoint.wait(manager)
     if is_first:
       timers.write_summary(workdir, metrics.rates)
-    if stops and step < steps:
+    if is_over:
+      logging.info(
+        "%s since the lowest validation loss: the run ends at step %d",
+        *(count_of(best.evaluations_since, "evaluation"), step),
+      )
+    elif stops and step < steps:
       saved = manager.latest_step() or 0
       logging.info("step %d of %d is saved: the same command goes on", saved, steps)
   return timers.total_seconds
@@ -172,7 +186,7 @@ def _restore_or_init(
     return restored
   state = program.init(config.seed)
   if config.init_from:
-    params = orbax_checkpoint.load_initial_params(
+    params = initial_params.load_initial_params(
       config.init_from, model_config, state.params
     )
     state = state._replace(params=params)
@@ -190,7 +204,7 @@ def _checkpoint_metadata(
   return {
     "model": orbax_checkpoint.model_sizes(model_config),
     "objective": config.objective.to_dict(),
-    "source_length": config.data.source_length,
+    "source_length": configuration.encoder_positions(config),
     "target_length": config.data.target_length,
     "seconds": timers.total_seconds,
     "spent": timers.seconds_by_kind(),

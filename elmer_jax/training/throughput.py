@@ -18,7 +18,7 @@ class Throughput:
     of_example = flops.of_example(
       model_config,
       config.objective.name,
-      config.data.source_length,
+      configuration.encoder_positions(config),
       config.data.target_length,
       configuration.decoder_positions(config),
     )

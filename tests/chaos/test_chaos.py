@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SEED = int(os.environ.get("CHAOS_SEED", "0"))
-STEPS, EVERY = 3000, 5
+STEPS, EVERY = 800, 5
 CONFIG = """
 import sys
 sys.path[:0] = [{root!r}, {tests!r}]
@@ -31,7 +31,7 @@ import tiny
 
 def get_config():
   config = tiny.configure(data__task="texts", data__files={files!r}, data__batch_size=8)
-  config.train.update({{"steps": {steps}, "log_every": 20, "eval_every": 500}})
+  config.train.update({{"steps": {steps}, "log_every": 20, "eval_every": 200}})
   config.checkpoint.every = {every}
   return config
 """

@@ -20,7 +20,7 @@ import tiny_text
 from safetensors import numpy as safetensors
 
 import elmer_jax
-from elmer_jax.checkpoints import orbax_checkpoint
+from elmer_jax.checkpoints import initial_params
 from elmer_jax.checkpoints.huggingface import bart_names, hf_folder
 from elmer_jax.core.errors import UserError
 from elmer_jax.decoding.incremental import Search
@@ -88,7 +88,7 @@ def test_a_folder_opens_as_it_is(folder):
 
 
 def test_weights_of_a_folder_start_a_run(config, folder):
-  params = orbax_checkpoint.load_initial_params(
+  params = initial_params.load_initial_params(
     str(folder), config, elmer.initialise(config, 1)
   )
   np.testing.assert_array_equal(

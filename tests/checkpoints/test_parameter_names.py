@@ -14,7 +14,7 @@ import tiny
 import tiny_text
 from etils import epath
 
-from elmer_jax.checkpoints import averaging, orbax_checkpoint, steps
+from elmer_jax.checkpoints import averaging, initial_params, orbax_checkpoint, steps
 from elmer_jax.checkpoints.train_state import TrainState
 from elmer_jax.core.errors import UserError
 from elmer_jax.model import elmer
@@ -74,7 +74,7 @@ def test_weights_are_loaded(run):
 def test_a_run_starts_from_them(run):
   mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("data",))
   fresh = jax.device_put(elmer.initialise(CONFIG, 5), sharding.replicated(mesh))
-  found = orbax_checkpoint.load_initial_params(str(run), CONFIG, fresh)
+  found = initial_params.load_initial_params(str(run), CONFIG, fresh)
   assert_equal(found, state(2).params)
 
 

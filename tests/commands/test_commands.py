@@ -116,6 +116,10 @@ def test_an_error_never_has_a_second_line(capsys):
   with pytest.raises(SystemExit):
     runner.fail("a\nb \x1b[2J")
   assert capsys.readouterr().err == "error: a\\nb \\x1b[2J\n"
+  with pytest.raises(SystemExit):
+    runner.fail("start" + "x" * 10**6 + "end")
+  shown = capsys.readouterr().err
+  assert len(shown) < 2100 and "start" in shown and shown.endswith("end\n")
 
 
 def test_a_log_line_never_has_a_second_line():

@@ -26,18 +26,20 @@ def script(path: Path, *lines: str) -> None:
   path.chmod(0o755)
 
 
-def submit(folder: Path, status: int, *arguments: str, **environment: str):
+def submit(folder: Path, status: int, *arguments: str):
   """Runs slurm.sbatch with a command that ends with `status`."""
   (folder / "launch").mkdir(exist_ok=True)
   shutil.copy(LAUNCH / "slurm.sbatch", folder / "spooled")
+  shutil.copy(LAUNCH / "overlap_flags.txt", folder / "launch")
   script(folder / "launch" / "install.sh", 'echo "install $*" >>calls', "echo python")
-  script(folder / "srun", 'echo "srun $*" >>calls', f"exit {status}")
+  options = 'echo "$XLA_FLAGS" >options'
+  script(folder / "srun", 'echo "srun $*" >>calls', options, f"exit {status}")
   script(folder / "scontrol", 'echo "scontrol $*" >>calls')
   path = f"{folder}:{os.environ['PATH']}"
   slurm = {"PATH": path, "SLURM_SUBMIT_DIR": str(folder), "SLURM_JOB_ID": "7"}
   done = subprocess.run(
     ["bash", str(folder / "spooled"), *arguments],
-    env=os.environ | slurm | environment,
+    env=os.environ | slurm,
     capture_output=True,
     text=True,
     cwd="/",
@@ -51,18 +53,43 @@ def test_slurm_queues_a_run_again_that_was_stopped(tmp_path, status, requeued):
   done, calls = submit(tmp_path, status, "train", "--workdir=a b")
   assert done.returncode == status, done.stderr
   assert calls[:2] == [
-    "install cuda",
+    "install auto",
     "srun --kill-on-bad-exit=1 python -m elmer_jax.train --workdir=a b "
     "--distributed=auto",
   ]
   assert calls[2:] == ["scontrol requeue 7"] * requeued
+  options = (tmp_path / "options").read_text()
+  assert "--xla_gpu_enable_latency_hiding_scheduler=true" in options
 
 
-def test_slurm_without_gpus_and_without_a_command(tmp_path):
-  _, calls = submit(tmp_path, 0, "train", EXTRA="")
-  assert calls[0] == "install "
+def test_slurm_needs_a_command(tmp_path):
   done, _ = submit(tmp_path, 0, "--workdir=w")
   assert done.returncode == 2 and "usage: sbatch" in done.stderr
+
+
+@pytest.mark.parametrize(
+  ("gpus", "extras", "installed"),
+  [
+    ("GPU 0: NVIDIA H200", ["auto", "test"], ".[cuda,test]"),
+    ("No devices found", ["auto"], "."),
+    (None, ["auto", "test"], ".[test]"),
+    ("GPU 0: NVIDIA H200", [], "."),
+  ],
+)
+def test_auto_installs_for_the_gpus_of_the_machine(tmp_path, gpus, extras, installed):
+  (tmp_path / "launch").mkdir()
+  shutil.copy(LAUNCH / "install.sh", tmp_path / "launch")
+  for name in ("requirements.txt", "pyproject.toml", "setup.py"):
+    (tmp_path / name).touch()
+  (tmp_path / "launch" / "constraints.txt").touch()
+  (tmp_path / ".venv" / "bin").mkdir(parents=True)
+  script(tmp_path / ".venv" / "bin" / "python", f'echo "$*" >>{tmp_path}/calls')
+  if gpus:
+    script(tmp_path / "nvidia-smi", f"echo '{gpus}'")
+  path = f"{tmp_path}:{os.environ['PATH']}"
+  command = ["bash", str(tmp_path / "launch" / "install.sh"), *extras]
+  subprocess.run(command, env=os.environ | {"PATH": path}, check=True)
+  assert (tmp_path / "calls").read_text().splitlines()[-1].endswith(f" {installed}")
 
 
 def filled(name: str) -> dict:

@@ -12,9 +12,11 @@ import tiny_text
 
 import elmer_jax
 from elmer_jax.checkpoints.averaging import average
+from elmer_jax.checkpoints.which import choose
 from elmer_jax.commands import gate_calibration, pipeline, reporting
 from elmer_jax.commands.resolution import resolve
 from elmer_jax.core.errors import UserError
+from elmer_jax.training import loop
 
 
 def resolved(*arguments: str):
@@ -131,3 +133,38 @@ def test_a_report_needs_its_folders():
   for named in ((None, [], None), (None, ["run"], None), (None, [], "report")):
     with pytest.raises(UserError, match="--workdir=DIR, or --runs="):
       reporting.folders(*named)
+
+
+def test_a_run_ends_early_and_its_best_checkpoint_can_be_chosen(
+  finished, monkeypatch, caplog
+):
+  """The loss rises from the second evaluation on."""
+  losses = iter([9.0, 1.0, 2.0, 3.0, 4.0])
+  validate = {"accuracy": 0.0}
+  monkeypatch.setattr(loop, "validate", lambda *_: validate | {"loss": next(losses)})
+  stored = json.loads((finished / "config.json").read_text())
+  run = finished.with_name("early")
+  arguments = [
+    "--config=finetune_pairs",
+    f"--workdir={run}",
+    f"--config.init_from={stored['init_from']}",
+    f"--config.data.files={stored['data']['files']}",
+    *("--config.objective.name=last_layer", "--config.data.source_length=16"),
+    *("--config.data.target_length=12", "--config.data.batch_size=8"),
+    *("--config.data.num_workers=1", "--config.train.steps=50"),
+    *("--config.train.eval_every=1", "--config.train.patience=2"),
+    *("--config.checkpoint.every=50", "--config.checkpoint.max_to_keep=1"),
+    "--config.checkpoint.keep_best=True",
+  ]
+  pipeline.train(*resolved(*arguments))
+  assert steps_of(run) == {"1", "3"}
+  with caplog.at_level("INFO", "absl"):
+    pipeline.train(*resolved(*arguments))
+  assert "trained already: 3 steps" in caplog.text
+  paths = {which: choose(str(run), which) for which in ("latest", "best", "3")}
+  assert paths["latest"] == str(run)
+  assert paths["best"].endswith("/1") and paths["3"].endswith("/3")
+  with pytest.raises(UserError, match="--which=7 is neither latest nor best .* 1, 3"):
+    choose(str(run), "7")
+  found = pipeline.evaluate(*resolved(f"--workdir={run}"), which="best")
+  assert found["checkpoint_step"] == 1

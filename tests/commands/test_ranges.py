@@ -9,6 +9,7 @@ import ml_collections
 import pytest
 
 from elmer_jax import configuration
+from elmer_jax.commands.gate_calibration import calibrate
 from elmer_jax.commands.resolution import resolve
 from elmer_jax.comparison.comparison import Comparison
 from elmer_jax.configuration import COMPARISON
@@ -112,6 +113,12 @@ def test_a_comparison_checks_its_own_numbers(tmp_path):
     arguments = ["elmer", "--config=compare_pydocs", f"--workdir={tmp_path}"]
     resolved = resolve([*arguments, "--config.compare.resamples=1"], schema=COMPARISON)
     Comparison(resolved.config, tmp_path)
+
+
+@pytest.mark.parametrize("number", [math.nan, -1.0, math.inf])
+def test_the_loss_of_a_calibration_has_a_range(number):
+  with pytest.raises(UserError, match="--loss must be from 0 to 100 points"):
+    calibrate(configuration.default(), "nowhere", loss=number)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ def launch(tmp_path):
   (folder / "gcloud").chmod(0o755)
   repository = tmp_path / "repository"
   (repository / "launch").mkdir(parents=True)
-  shutil.copy(ROOT / "launch" / "tpu_vm.sh", repository / "launch")
+  for name in ("tpu_vm.sh", "overlap_flags.txt"):
+    shutil.copy(ROOT / "launch" / name, repository / "launch")
   for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
     who = ["-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run(["git", *who, *command], cwd=repository, check=True)
@@ -97,6 +98,14 @@ def test_a_vm_is_created_and_recreated_after_a_preemption(launch):
   )
   assert calls[5] == calls[-1]
   assert "pod is PREEMPTED" in done.stderr
+
+
+def test_the_options_of_the_compiler_can_be_added_to_and_left_out(launch):
+  option = "--xla_tpu_overlap_compute_collective_tc=true"
+  _, calls = launch("train", state="READY")
+  assert f"{option} " in calls[3] and "xla_gpu" not in calls[3]
+  _, calls = launch("train", state="READY", LIBTPU_INIT_ARGS="--mine=1", OVERLAP="")
+  assert "LIBTPU_INIT_ARGS=' --mine=1'" in calls[-1] and option not in calls[-1]
 
 
 def test_an_existing_vm_is_used_and_a_failure_has_the_status_of_the_command(launch):

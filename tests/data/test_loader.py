@@ -98,6 +98,24 @@ def test_rows_are_a_window_and_its_corruption(cache, corruption, batches_of):
       np.testing.assert_array_equal(inner, expected)
 
 
+def test_a_corruption_that_does_not_fit_is_drawn_again(cache, corruption, batches_of):
+  published, short = batches_of(), batches_of(source_length=26, draws=20)
+  again = truncated = 0
+  for step in range(8):
+    for (old, target), (new, same) in zip(
+      rows(published[step]), rows(short[step]), strict=True
+    ):
+      assert target == same
+      old, new = (without_padding(np.frombuffer(row, np.int32)) for row in (old, new))
+      if len(old) <= 26:
+        np.testing.assert_array_equal(old, new)
+      else:
+        again += 1
+        truncated += np.array_equal(old[:25], new[:25])
+  assert again > 5 and truncated == 0
+  assert rows(short[3]) == rows(batches_of(source_length=26, draws=20)[3])
+
+
 @pytest.mark.parametrize("documents", [1, 2, 7, 60])
 def test_an_epoch_has_every_window_once_and_the_next_another_order(
   tmp_path, vocabulary, batches_of, documents

@@ -303,7 +303,10 @@ def test_older_keywords_name_the_strategies(gated_run):
 @pytest.mark.parametrize(
   ("arguments", "line"),
   [
-    ({"batch_size": 0}, "batch_size must be at least 1"),
+    ({"batch_size": 0}, "batch_size must be a whole number from 1"),
+    ({"batch_size": 2.5}, "batch_size must be a whole number"),
+    ({"texts": ["a", None]}, "texts.1. is of type NoneType, not a string"),
+    ({"target_length": "12"}, "target_length 12 must be between"),
     ({"texts": "one text"}, "texts is one string"),
     ({"oracle_lengths": [3]}, "1 oracle_lengths for 11 texts"),
     ({"oracle_lengths": [0] * 11}, "oracle_lengths must be between 1"),

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """When the log has a line, and what the metrics file has."""
 
+import types
+
 import pytest
 import tiny
 
@@ -23,11 +25,11 @@ def train(steps: int, log_every: int) -> Written:
   throughput = Throughput(config, tiny.model_config())
   written = Written()
   metrics = train_metrics.TrainMetrics(
-    config, written, TimeAccounting(), throughput, examples=16
+    config, written, TimeAccounting(), throughput, types.SimpleNamespace(examples=16)
   )
   for step in range(1, steps + 1):
-    values = {"loss": float(step), "accuracy": 0.5, "tokens": 10, "learning_rate": 1}
-    metrics.add(step, values)
+    values = {"loss": float(step), "accuracy": 0.5, "learning_rate": 1}
+    metrics.add(step, values | {"tokens": 10, "is_finite": True})
   metrics.flush()
   return written
 

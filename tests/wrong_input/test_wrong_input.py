@@ -27,7 +27,7 @@ from elmer_jax import configuration
 from elmer_jax.checkpoints.huggingface import hf_folder
 from elmer_jax.commands.resolution import resolve
 from elmer_jax.commands.run_folder import claim_run_folder
-from elmer_jax.core.errors import UserError, printable
+from elmer_jax.core.errors import UserError
 from elmer_jax.data import prepared_data
 from elmer_jax.data.datasets.local_files import pair_files_dataset, text_files_dataset
 from elmer_jax.data.preparation import prepare
@@ -248,8 +248,7 @@ def _run_cases(kind, seeds, root: Path, templates: Path) -> None:
         kind(np.random.default_rng(seed), folder, templates)
       accepted += 1
     except (UserError, flags.Error) as error:
-      line = printable(str(error))
-      assert line and len(line) < 2000, (kind.__name__, seed, line)  # noqa: PT017
+      assert str(error).strip(), (kind.__name__, seed)  # noqa: PT017
     except Exception as error:
       raise AssertionError(f"kind {kind.__name__}, seed {seed}: {error!r}") from error
     shutil.rmtree(folder)
