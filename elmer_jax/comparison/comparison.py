@@ -111,8 +111,9 @@ class Comparison:
     return all(prepared_data.read_parts(part, "") for part in self._parts())
 
   def _prepare(self) -> None:
-    for part in self._parts():
-      part.data.vocabulary = self.paths.given_vocabulary()
+    first, *others = self._parts()
+    first.data.vocabulary = self.paths.given_vocabulary()
+    for part in (first, *others):
       prepare(part, str(self.paths.prepared))
 
   def _distillation(self, seed: int) -> Stage:

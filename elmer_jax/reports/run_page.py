@@ -192,12 +192,18 @@ def _scores(systems: Mapping[str, Mapping[str, float]]) -> str:
   return html_page.table(heads, rows, "scores", css)
 
 
+_WITHOUT_EXITS = {
+  "autoregressive": "Decoded token by token: there are no exits.",
+  "masked_diffusion": "Refined in several passes: there are no exits.",
+}
+
+
 def _samples(run: Run, title: str, rows: Sequence[tuple[str, str]]) -> str:
   """Returns samples with their exit maps; `rows` are (label, key of the sample)."""
   samples = run.results["samples"][:SAMPLES]
   objective = run.config.get("objective", {}).get("name")
-  has_exits = objective != "autoregressive"
-  head = [html_page.paragraph("Decoded token by token: there are no exits.")]
+  has_exits = objective not in _WITHOUT_EXITS
+  head = [html_page.paragraph(_WITHOUT_EXITS.get(objective, ""))]
   if has_exits:
     layers = max((len(sample["layers"]) for sample in samples), default=run.layers)
     exit_layers = [layer for sample in samples for layer in sample["exit_layers"]]
