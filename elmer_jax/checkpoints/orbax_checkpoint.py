@@ -177,8 +177,8 @@ def _read_arrays(
 
 
 def _reason(error: Exception) -> str:
-  """Returns a library's error in one line."""
-  return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+  """Returns a library's error in one line; its end says more than its beginning."""
+  return " ".join(f"{type(error).__name__}: {error}".split())[-300:]
 
 
 def list_steps(path: str) -> tuple[epath.Path, list[int]]:

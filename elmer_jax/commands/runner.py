@@ -173,9 +173,11 @@ def _set_up_log() -> None:
   handler = logging.get_absl_handler()
   handler.setFormatter(_LineFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
   home = str(Path(__file__).parents[1])
-  # Orbax alone writes a dozen lines for each checkpoint.
+  # Orbax alone writes a dozen lines for each checkpoint, and a traceback for each error
+  # that it also raises.
   handler.addFilter(
     lambda record: (
-      record.pathname.startswith(home) or record.levelno >= python_logging.ERROR
+      record.pathname.startswith(home)
+      or (record.levelno >= python_logging.ERROR and "/orbax/" not in record.pathname)
     )
   )

@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a run's metrics go: `metrics.jsonl`, TensorBoard, Weights & Biases."""
 
+import contextlib
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import ml_collections
 
 from elmer_jax.core.atomic_files import write_whole
+from elmer_jax.core.errors import UserError
 from elmer_jax.core.json_files import read_lines, read_object_if_present
 from elmer_jax.training.wandb_run import WandbRun
 
@@ -38,25 +41,37 @@ class MetricWriter:
   def write(self, step: int, split: str, values: dict[str, float]) -> None:
     """Appends one line to the file and one point to each curve.
 
-    What is not finite is null in the file.
+    What is not finite is null in the file. A disk that is full is a `UserError`.
     """
     if not self._active:
       return
     line = {"step": step, "split": split}
     for name, value in values.items():
       line[name] = value if math.isfinite(value) else None  # JSON has no NaN
-    with self._path.open("a") as file:
-      file.write(json.dumps(line) + "\n")
-    for name, value in values.items():
-      self._board.add_scalar(f"{split}/{name}", value, step)
+    with self._writing():
+      with self._path.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+      for name, value in values.items():
+        self._board.add_scalar(f"{split}/{name}", value, step)
     if self._wandb:
       self._wandb.write(step, split, values)
 
   def close(self) -> None:
     if self._active:
-      self._board.close()
+      with self._writing():
+        self._board.close()
       if self._wandb:
         self._wandb.close()
+
+  @contextlib.contextmanager
+  def _writing(self) -> Iterator[None]:
+    """Raises `UserError` where the disk is full or can't be written."""
+    try:
+      yield
+    except OSError as error:
+      raise UserError(
+        f"the metrics in {self._path.parent} can't be written: {error.strerror}"
+      ) from None
 
 
 def _drop_lines_after(path: Path, step: int) -> None:
