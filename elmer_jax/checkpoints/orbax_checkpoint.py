@@ -19,7 +19,6 @@ that turns out to be damaged is renamed to damaged-STEP when its run resumes.
 
 import contextlib
 import dataclasses
-import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -28,10 +27,11 @@ import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
-from elmer_jax.checkpoints import checksums, parameter_names, steps
+from elmer_jax.checkpoints import checksums, parameter_names, restore_errors, steps
 from elmer_jax.checkpoints.huggingface import hf_folder
 from elmer_jax.checkpoints.steps import DamagedCheckpoint
 from elmer_jax.checkpoints.train_state import TrainState
+from elmer_jax.core import quiet
 from elmer_jax.core.errors import UserError
 from elmer_jax.decoding import dag_settings
 from elmer_jax.decoding.gate import gate_file
@@ -41,10 +41,6 @@ from elmer_jax.objectives import dag
 from elmer_jax.parallel import processes
 
 FORMAT = 2  # in format 1 some parameters have other names, see `parameter_names`
-# What may be wrong with a whole checkpoint.
-_NO_DAMAGE = re.compile(
-  "RESOURCE_EXHAUSTED|PERMISSION_DENIED|UNAVAILABLE|Too many open"
-)
 # Fields of `ModelConfig` that weights do not determine; all others are sizes.
 NOT_SIZES = {
   *("dropout", "init_stddev", "dtype", "remat", "head_chunk"),
@@ -82,7 +78,9 @@ def _writing(manager: ocp.CheckpointManager) -> Iterator[None]:
   try:
     yield
   except (OSError, ValueError) as error:
-    raise UserError(f"{manager.directory} can't be written: {_reason(error)}") from None
+    raise UserError(
+      f"{manager.directory} can't be written: {restore_errors.reason(error)}"
+    ) from None
 
 
 def _to_save(arrays: dict[str, dict], metadata: dict[str, Any]) -> ocp.args.Composite:
@@ -162,23 +160,19 @@ def _read_arrays(
   if is_old:
     abstract = parameter_names.to_format_1(abstract)
   args = {name: ocp.args.StandardRestore(tree) for name, tree in abstract.items()}
-  try:
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
-      items = reader.restore(path, args=ocp.args.Composite(**args))
-  except Exception as error:
-    reason = _reason(error)
-    if isinstance(error, MemoryError | PermissionError) or _NO_DAMAGE.search(reason):
-      raise UserError(f"{path} can't be read: {reason}") from None
-    raise DamagedCheckpoint(f"{path} is damaged: {reason}") from None
+  failure = None
+  with quiet.hidden_coroutines():
+    try:
+      with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+        items = reader.restore(path, args=ocp.args.Composite(**args))
+    except Exception as error:
+      failure = restore_errors.failure(path, error)
+  if failure is not None:  # raised here, it does not keep the library's error alive
+    raise failure
   arrays = {name: items[name] for name in abstract}
   if found := checksums.problem(arrays, metadata.get("checksums", {})):
     raise DamagedCheckpoint(f"{path} is damaged: {found}")
   return parameter_names.from_format_1(arrays) if is_old else arrays
-
-
-def _reason(error: Exception) -> str:
-  """Returns a library's error in one line; its end says more than its beginning."""
-  return " ".join(f"{type(error).__name__}: {error}".split())[-300:]
 
 
 def list_steps(path: str) -> tuple[epath.Path, list[int]]:

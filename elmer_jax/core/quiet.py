@@ -3,8 +3,10 @@
 """Keeps messages that help nobody out of the log."""
 
 import contextlib
+import gc
 import glob
 import importlib
+import logging as python_logging
 import os
 import sys
 import tempfile
@@ -24,6 +26,21 @@ def quiet() -> Iterator[None]:
     yield
   finally:
     logging.set_verbosity(verbosity)
+
+
+@contextlib.contextmanager
+def hidden_coroutines() -> Iterator[None]:
+  """Hides what Python prints about coroutines that a failed library call left."""
+  shown, loop_logger = sys.unraisablehook, python_logging.getLogger("asyncio")
+  level = loop_logger.level
+  sys.unraisablehook = lambda _: None
+  loop_logger.setLevel(python_logging.CRITICAL + 1)
+  try:
+    yield
+    gc.collect()  # otherwise they would end, and complain, after the block
+  finally:
+    sys.unraisablehook = shown
+    loop_logger.setLevel(level)
 
 
 def quiet_native_libraries() -> None:
