@@ -54,9 +54,12 @@ def fit(
   vocabulary: Vocabulary,
   batches: Iterable[dict[str, np.ndarray]],
 ) -> tuple[DagSettings, float]:
-  """Returns the settings with the best mean of ROUGE-1, -2 and -L, and that mean.
+  """Returns the settings for the mean of ROUGE-1, -2 and -L, and that mean.
 
-  Scores are of the texts' words, separated by white space, in any script.
+  Scores are of the texts' words, separated by white space, in any script. They hardly
+  change with the exponent near their maximum, where texts become longer and repeat
+  themselves: taken is the lowest exponent whose scores are within one standard error of
+  the best ones (the one-standard-error rule, Breiman et al., 1984).
 
   Args:
     config: the model's sizes.
@@ -86,9 +89,22 @@ def fit(
         outputs = words.read(np.asarray(path.ids_BxT))
         rouge = text_metrics.rouge_per_example(references, outputs)
         scores[weight, exponent] += np.mean(list(rouge.values()), axis=0).tolist()
-  means = {setting: float(np.mean(values)) for setting, values in scores.items()}
-  (weight, exponent), best = max(means.items(), key=lambda item: item[1])
-  return DagSettings(options, exponent, weight, pairs), best
+  weight, exponent = _choose(scores)
+  chosen = float(np.mean(scores[weight, exponent]))
+  return DagSettings(options, exponent, weight, pairs), chosen
+
+
+def _choose(scores: dict[tuple[float, float], list[float]]) -> tuple[float, float]:
+  """Returns the setting, from the scores of each text with each setting."""
+  best_N = np.array(max(scores.values(), key=np.mean))
+  losses = {setting: best_N - values for setting, values in scores.items()}
+  good = [
+    setting
+    for setting, loss_N in losses.items()
+    if loss_N.mean() <= loss_N.std() / len(loss_N) ** 0.5
+  ]
+  lowest = min(exponent for _, exponent in good)
+  return min((s for s in good if s[1] == lowest), key=lambda s: losses[s].mean())
 
 
 _rescore = jax.jit(token_pairs.rescore)
