@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draws README's picture: what every decoder layer predicts for one text.
 
-    python docs/images/draw_exit_map.py W/finetune 'def get_current_context' map.png
+    python docs/images/draw_exit_map.py W/finetune 'def max()' map.png
 
 The arguments are an evaluated run, the beginning of one of its sources, and the
 picture. A prediction is coloured from the layer on after which it no longer changes.
